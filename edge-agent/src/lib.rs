@@ -1,0 +1,1 @@
+#![doc = "edge-agent"]

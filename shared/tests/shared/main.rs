@@ -1,0 +1,3 @@
+//! The promises of the shared words: bytes that may never change by accident.
+
+mod wire;
