@@ -1,1 +1,15 @@
-#![doc = "fakes"]
+//! The outside world on demand: real servers, certificates and bad links to try the product on.
+//! Never shipped in the two programs.
+
+pub mod authority;
+pub mod broker;
+pub mod cli;
+pub mod error;
+mod files;
+pub mod link;
+mod ports;
+pub mod postgres;
+pub mod process;
+pub mod stack;
+pub mod tls;
+pub mod wait;
