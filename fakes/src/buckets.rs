@@ -61,7 +61,9 @@ impl Bucket {
         if open.bytes > 0 {
             batches.push(open.close(&empty));
         }
-        for (batch, first) in batches.iter_mut().zip([true].into_iter().chain(std::iter::repeat(false))) {
+        for (batch, first) in
+            batches.iter_mut().zip([true].into_iter().chain(std::iter::repeat(false)))
+        {
             batch.kind = if first { BatchKind::Original } else { BatchKind::Supplement };
             (batch.stream, batch.sequence) = (numbering.stream, numbering.next);
             numbering.next = numbering.next.next();
@@ -180,13 +182,14 @@ fn add_totals(till: &mut TillMinute, receipt: &Receipt) {
     for part in &receipt.adjustments {
         match till.adjustments.iter_mut().find(|known| known.kind == part.kind) {
             Some(known) => known.cents.0 += part.cents.0,
-            None => till.adjustments.push(KindAmount { kind: part.kind.clone(), cents: part.cents }),
+            None => {
+                till.adjustments.push(KindAmount { kind: part.kind.clone(), cents: part.cents })
+            }
         }
     }
     for payment in &receipt.payments {
-        let same = |known: &&mut Payment| {
-            known.kind == payment.kind && known.currency == payment.currency
-        };
+        let same =
+            |known: &&mut Payment| known.kind == payment.kind && known.currency == payment.currency;
         match till.payments.iter_mut().find(same) {
             Some(known) => known.cents.0 += payment.cents.0,
             None => till.payments.push(payment.clone()),

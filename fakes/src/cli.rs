@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 
 pub mod out;
 mod stack;
+mod store;
+mod verify;
 
 /// The outside world on demand.
 #[derive(Debug, Parser)]
@@ -21,6 +23,10 @@ enum Command {
     /// A real broker, a real database, certificates and links in one folder
     #[command(subcommand)]
     Stack(stack::Command),
+    /// Plays one store: files of its tills and stock documents appear when they are due
+    Store(store::Store),
+    /// Compares what was issued with database and warehouse, to the cent
+    Verify(verify::Verify),
     /// Serves the links of a stack; started by `stack up`
     #[command(hide = true)]
     LinkServe {
@@ -30,10 +36,12 @@ enum Command {
     },
 }
 
-/// Runs a command and returns the program's exit code: 0 done, 1 failed.
+/// Runs a command and returns the program's exit code: 0 done, 1 failed; `verify` has a third, 2.
 pub async fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::Stack(command) => stack::run(command).await,
+        Command::Store(store) => store::run(store).await,
+        Command::Verify(verify) => return verify::run(verify).await,
         Command::LinkServe { dir } => crate::stack::serve_links(&dir).await.map_err(Into::into),
     };
     match done {
@@ -43,4 +51,16 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Completes when the program is asked to end, by a key or by a signal.
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut asked, mut key) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = asked.recv() => {}
+            _ = key.recv() => {}
+        }
+    })
 }

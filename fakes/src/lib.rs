@@ -3,13 +3,19 @@
 
 pub mod authority;
 pub mod broker;
+pub mod buckets;
 pub mod cli;
 pub mod error;
 mod files;
 pub mod link;
+pub mod oracle;
 mod ports;
 pub mod postgres;
 pub mod process;
+pub mod shop;
 pub mod stack;
+pub mod store;
+pub mod till;
 pub mod tls;
+pub mod truth;
 pub mod wait;

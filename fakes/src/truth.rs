@@ -199,13 +199,34 @@ impl Entry {
             tills: tills.collect(),
             sales: batch.sales.iter().map(of_row).collect(),
         };
-        let movements = batch.stock.iter().map(|movement| Self::of_movement(&batch.store, movement));
+        let movements =
+            batch.stock.iter().map(|movement| Self::of_movement(&batch.store, movement));
         std::iter::once(Self::Batch(issued)).chain(movements).collect()
     }
 
     /// Writes down a movement.
     pub fn of_movement(store: &StoreId, movement: &StockMovement) -> Self {
         Self::Movement(IssuedMovement { store: store.clone(), movement: movement.clone() })
+    }
+
+    /// Returns till, series and number where a till gave a number.
+    pub fn number(&self) -> Option<(&TillId, &Series, u64)> {
+        let (till, series, receipt) = match self {
+            Self::Receipt(receipt) => (&receipt.till, &receipt.series, &receipt.receipt),
+            Self::WithoutSale(number) => (&number.till, &number.series, &number.receipt),
+            Self::Batch(_) | Self::Movement(_) => return None,
+        };
+        Some((till, series, receipt.as_number()?))
+    }
+
+    /// Returns the minute that it belongs to, where it has one.
+    pub fn minute(&self) -> Option<Minute> {
+        match self {
+            Self::Receipt(receipt) => Some(receipt.minute),
+            Self::WithoutSale(_) => None,
+            Self::Batch(batch) => Some(batch.minute),
+            Self::Movement(movement) => Some(movement.movement.occurred_at.minute()),
+        }
     }
 
     /// Returns the store that it was issued for.

@@ -9,9 +9,8 @@ use shared::words::Unit;
 /// Popularity falls with this power of the rank: measured in a real store.
 const ZIPF: f64 = 0.65;
 /// Prices in cents: the twentieths of a lognormal with median 1.59 and sigma 0.70, ending in 9.
-const PRICES: [i64; 20] = [
-    39, 59, 69, 79, 89, 99, 119, 129, 139, 149, 169, 179, 199, 219, 239, 269, 299, 359, 439, 629,
-];
+const PRICES: [i64; 20] =
+    [39, 59, 69, 79, 89, 99, 119, 129, 139, 149, 169, 179, 199, 219, 239, 269, 299, 359, 439, 629];
 
 /// A VAT class: the key as DSFinV-K numbers it and the rate in basis points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

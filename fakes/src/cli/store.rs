@@ -1,0 +1,119 @@
+//! `fakes store ...`: plays one store into its folders.
+
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+use clap::Args;
+use shared::ids::StoreId;
+use shared::time::Clock;
+
+use super::out;
+use crate::error::StackError;
+use crate::shop::{Country, Plan};
+use crate::stack::Stack;
+use crate::stack::spec::StoreSpec;
+use crate::store::{Faults, Order, Pace, run as play};
+use crate::till::Dialect;
+
+#[derive(Debug, Args)]
+pub(super) struct Store {
+    /// The stack's folder
+    #[arg(long)]
+    dir: PathBuf,
+    /// The store
+    #[arg(long)]
+    store: StoreId,
+    /// For how many minutes
+    #[arg(long)]
+    minutes: u32,
+    /// The same seed plays the same day
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many tills
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=200))]
+    tills: u32,
+    /// Receipts a minute, of all tills together
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
+    receipts_per_minute: u32,
+    /// What the tills write: jsonl or poslog; as the stack has it where nothing is said
+    #[arg(long)]
+    format: Option<String>,
+    /// The dialect of poslog: fakes or ncr-acs
+    #[arg(long)]
+    dialect: Option<String>,
+    /// The store's local clock; as the stack has it where nothing is said
+    #[arg(long)]
+    zone: Option<Tz>,
+    /// Write the minutes before now at once instead of the coming ones as they pass
+    #[arg(long)]
+    at_once: bool,
+    /// Print no receipt a second time
+    #[arg(long)]
+    no_reprints: bool,
+    /// Send no file a second time
+    #[arg(long)]
+    no_resends: bool,
+    /// Let every till be in time
+    #[arg(long)]
+    no_late_till: bool,
+}
+
+pub(super) async fn run(arguments: Store) -> Result<(), anyhow::Error> {
+    let clock = clock(&arguments.dir)?;
+    let order = arguments.order()?;
+    let stop = super::asked_to_stop()?;
+    let issued = play(&order, &clock, stop).await?;
+    out::line(&serde_json::to_string(&issued)?)?;
+    Ok(())
+}
+
+/// Returns the stack's clock: simulated where it has one.
+pub(super) fn clock(dir: &std::path::Path) -> Result<Clock, StackError> {
+    let path = dir.join("clock.json");
+    if !path.exists() {
+        return Ok(Clock::real());
+    }
+    Clock::from_file(&path).map_err(StackError::foreign("the stack's clock cannot be read"))
+}
+
+impl Store {
+    fn order(&self) -> Result<Order, StackError> {
+        let known = self.known()?;
+        let (format, dialect) = match (&self.format, &known) {
+            (None, Some(spec)) => (spec.format.format(), spec.format.dialect()),
+            (format, _) => (format.as_deref().unwrap_or("jsonl"), self.dialect.as_deref()),
+        };
+        let dialect = Dialect::named(format, dialect).ok_or_else(|| {
+            StackError::wrong("a format is jsonl, or poslog with the dialect fakes or ncr-acs")
+        })?;
+        let zone = known.map_or(chrono_tz::Europe::Berlin, |spec| spec.zone);
+        let country = match dialect {
+            Dialect::Jsonl | Dialect::PoslogFakes => Country::Germany,
+            Dialect::NcrAcs => Country::America,
+        };
+        let plan = Plan {
+            store: self.store.clone(),
+            zone: self.zone.unwrap_or(zone),
+            country,
+            tills: self.tills,
+            receipts_per_thousand_minutes: self.receipts_per_minute * 1000,
+            seed: self.seed,
+        };
+        let faults = Faults {
+            reprints: !self.no_reprints,
+            resends: !self.no_resends,
+            late_till: !self.no_late_till,
+        };
+        let pace = if self.at_once { Pace::AtOnce } else { Pace::Live };
+        Ok(Order { dir: self.dir.clone(), plan, minutes: self.minutes, dialect, faults, pace })
+    }
+
+    /// Returns what the stack says of the store; a folder need not be a stack's.
+    fn known(&self) -> Result<Option<StoreSpec>, StackError> {
+        if !self.dir.join("run/stack.json").exists() {
+            return Ok(None);
+        }
+        let stack = Stack::open(&self.dir)?;
+        Ok(stack.state().stores.iter().find(|spec| spec.id == self.store).cloned())
+    }
+}

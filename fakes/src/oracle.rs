@@ -1,0 +1,103 @@
+//! The judge from outside: is everything that was issued in the database and in the warehouse, to
+//! the cent, and nothing else? Shares no code with what it judges: it reads the views and the Delta
+//! log by its own few lines and has its own rule for stock on hand.
+
+mod compare;
+mod database;
+mod holdings;
+mod lake;
+mod on_hand;
+mod said;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use shared::ids::StoreId;
+
+use crate::error::StackError;
+use crate::postgres::client::Access;
+use crate::truth::{self, Entry};
+
+pub use compare::{DIFFERENCES_MAX, Difference, Report, Totals};
+use holdings::Holdings;
+pub use holdings::Side;
+
+/// Bytes of truth that are compared at once; the keys of this much take about half a gigabyte.
+const SHARE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Where truth, database and warehouse lie.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The stack's folder, with the truth in it.
+    pub dir: PathBuf,
+    /// The service's database.
+    pub database: Option<Access>,
+    /// The warehouse's folder.
+    pub lake: Option<PathBuf>,
+}
+
+/// Compares everything that was issued with what the database and the warehouse hold.
+pub async fn verify(places: &Places) -> Result<Report, StackError> {
+    let shares = shares(places)?;
+    let mut report = Report::new(places.sides());
+    let issued: BTreeSet<StoreId> = shares.iter().flatten().cloned().collect();
+    report.not_compared = others(places, &issued).await?;
+    for stores in &shares {
+        let mut holdings = Holdings::new(stores);
+        truth::read(&places.dir, |entry| said::add(&mut holdings, &entry))
+            .map_err(StackError::foreign("the truth cannot be read"))?;
+        if let Some(access) = &places.database {
+            database::read(access, &mut holdings).await?;
+        }
+        if let Some(folder) = &places.lake {
+            lake::read(folder, &mut holdings)?;
+        }
+        compare::add(&mut report, holdings);
+    }
+    Ok(report)
+}
+
+impl Places {
+    fn sides(&self) -> Vec<Side> {
+        let database = self.database.as_ref().map(|_| Side::Postgres);
+        let lake = self.lake.as_ref().map(|_| Side::Lake);
+        [Some(Side::Truth), database, lake].into_iter().flatten().collect()
+    }
+}
+
+/// Cuts the stores into shares whose truth fits into memory.
+fn shares(places: &Places) -> Result<Vec<BTreeSet<StoreId>>, StackError> {
+    let mut bytes: BTreeMap<StoreId, u64> = BTreeMap::new();
+    let size = |entry: &Entry| shared::wire::encode(entry).len() as u64;
+    truth::read(&places.dir, |entry| {
+        *bytes.entry(entry.store().clone()).or_default() += size(&entry);
+    })
+    .map_err(StackError::foreign("the truth cannot be read"))?;
+    let mut shares = vec![(BTreeSet::new(), 0)];
+    for (store, size) in bytes {
+        if shares.last().is_some_and(|(_, taken)| *taken > 0 && taken + size > SHARE_BYTES_MAX) {
+            shares.push((BTreeSet::new(), 0));
+        }
+        if let Some((stores, taken)) = shares.last_mut() {
+            stores.insert(store);
+            *taken += size;
+        }
+    }
+    Ok(shares.into_iter().map(|(stores, _)| stores).collect())
+}
+
+/// Returns the stores that somebody else put there.
+async fn others(
+    places: &Places,
+    issued: &BTreeSet<StoreId>,
+) -> Result<BTreeSet<String>, StackError> {
+    let mut found = BTreeSet::new();
+    if let Some(access) = &places.database {
+        found.extend(database::stores(access).await?);
+    }
+    if let Some(folder) = &places.lake {
+        found.extend(lake::stores(folder)?);
+    }
+    found.retain(|store| StoreId::new(store).is_ok_and(|store| !issued.contains(&store)));
+    Ok(found)
+}
