@@ -183,7 +183,7 @@ fn add_totals(till: &mut TillMinute, receipt: &Receipt) {
         match till.adjustments.iter_mut().find(|known| known.kind == part.kind) {
             Some(known) => known.cents.0 += part.cents.0,
             None => {
-                till.adjustments.push(KindAmount { kind: part.kind.clone(), cents: part.cents })
+                till.adjustments.push(KindAmount { kind: part.kind.clone(), cents: part.cents });
             }
         }
     }

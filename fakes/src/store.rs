@@ -299,7 +299,7 @@ impl Schedule {
     fn remember_for_reprint(&mut self, till: &str, receipts: &[Receipt]) {
         for receipt in receipts.iter().filter(|receipt| receipt.counts) {
             self.receipts += 1;
-            if self.order.faults.reprints && self.receipts % RECEIPTS_PER_REPRINT == 0 {
+            if self.order.faults.reprints && self.receipts.is_multiple_of(RECEIPTS_PER_REPRINT) {
                 self.again.insert(till.to_owned(), receipt.clone());
             }
         }

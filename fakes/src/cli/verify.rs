@@ -78,10 +78,13 @@ fn places(arguments: &Verify) -> Result<Places, StackError> {
     })
 }
 
+/// What is told of the totals, and where it stands in them.
+type Figure = (&'static str, fn(&Totals) -> i128);
+
 /// Writes a report for people; the last line is the verdict.
 pub(super) fn table(report: &Report) -> String {
     let mut lines = vec![heading(report)];
-    let figures: [(&str, fn(&Totals) -> i128); 10] = [
+    let figures: [Figure; 10] = [
         ("receipts", |totals| totals.receipts),
         ("lines", |totals| totals.lines),
         ("quantity (milli)", |totals| totals.quantity_milli),

@@ -57,13 +57,12 @@ pub(super) fn live_files(table: &Path) -> Result<Vec<LiveFile>, StackError> {
             live.extend(added.into_iter().map(|add| (add.path.clone(), add)));
         }
     }
-    let mut expected = checkpoint.map_or(0, |checkpoint| checkpoint.version + 1);
-    for (version, path) in commits(&log)?.split_off(&expected) {
+    let first = checkpoint.map_or(0, |checkpoint| checkpoint.version + 1);
+    for (expected, (version, path)) in (first..).zip(commits(&log)?.split_off(&first)) {
         if version != expected {
             let what = format!("commit {expected} is missing in {}", log.display());
             return Err(StackError::wrong(what));
         }
-        expected += 1;
         apply(&mut live, &path)?;
     }
     live.into_values().map(|add| live_file(table, add)).collect()
