@@ -1,1 +1,4 @@
-#![doc = "edge-agent"]
+//! The agent on a store's box: source -> format -> aggregate -> buffer -> ship.
+
+pub mod cli;
+pub mod format;

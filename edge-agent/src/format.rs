@@ -1,0 +1,214 @@
+//! What a till's bytes mean. A framer cuts a stream of chunks into bounded units, a decoder turns a
+//! unit into receipts and stock movements or refuses it with a reason. Pure: no file, no clock, no
+//! log. Whatever a decoder returns is settled (see [`settle`]); personal data never leaves it.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::NaiveTime;
+use chrono_tz::Tz;
+use shared::ids::StoreId;
+use shared::receipt::{Receipt, StockMovement};
+
+mod held;
+pub mod jsonl;
+pub mod poslog;
+pub mod settle;
+pub mod stamp;
+
+use poslog::Dialect;
+
+/// Bytes that one unit may have: some hundred times the largest receipt of a real store. What is
+/// larger is refused in pieces of this size, so that memory stays bounded.
+pub const UNIT_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that one refused piece of what is no unit may have: a large foreign file becomes few
+/// pieces, and none of them outweighs the agent's memory.
+pub const GARBAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Characters of a reason: it goes into logs and tables.
+const REASON_CHARS_MAX: usize = 400;
+
+/// A piece of a source that a decoder can read by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Offset of its first byte.
+    pub start: u64,
+    /// Offset after its last byte.
+    pub end: u64,
+    /// Its bytes as they stand, `end - start` of them.
+    pub bytes: Vec<u8>,
+}
+
+/// What a framer found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Framed {
+    /// A unit for the decoder.
+    Unit(Unit),
+    /// Bytes that can be no unit.
+    Refused {
+        /// The bytes and where they stood.
+        unit: Unit,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// Cuts chunks into units. The same bytes give the same units, however they are split into chunks.
+pub trait Framer: Send {
+    /// Takes the next bytes and returns what they complete, in order.
+    fn push(&mut self, chunk: &[u8]) -> Vec<Framed>;
+    /// Ends the input: bytes left over are a refusal.
+    fn finish(&mut self) -> Option<Framed>;
+    /// Returns the offset after the last unit or refused piece, from which reading can resume.
+    fn position(&self) -> u64;
+    /// Returns true where the format's own end mark was read and nothing of worth stands after it.
+    fn complete(&self) -> bool;
+}
+
+/// Turns units into items. It may remember what came before, as to tell the two hours of a night in
+/// October apart; a decoder that starts anew loses nothing but that.
+pub trait Decoder: Send {
+    /// Decodes one unit.
+    fn decode(&mut self, unit: &Unit) -> Result<Vec<Item>, Refusal>;
+}
+
+/// What a unit holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A receipt, settled.
+    Receipt(Box<Receipt>),
+    /// A movement of stock.
+    Movement(Box<StockMovement>),
+}
+
+/// Why bytes are set aside. It never holds the content of a whole field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// The reason in words.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// Makes a refusal of a reason; control characters are replaced and a long one is cut.
+    pub fn new(reason: impl fmt::Display) -> Self {
+        let text = reason.to_string();
+        let plain = |found: char| if found.is_control() { ' ' } else { found };
+        Self { reason: text.chars().take(REASON_CHARS_MAX).map(plain).collect() }
+    }
+
+    /// Makes a refusal of an error with all its causes.
+    pub(crate) fn because(error: &dyn Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        Self::new(text)
+    }
+}
+
+/// What a decoder must know of its store.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The store; without it the till's own id is taken.
+    pub store: Option<StoreId>,
+    /// The store's id inside the till's files; without it `store` is compared, leading zeros aside.
+    pub pos_store: Option<String>,
+    /// The zone of the till's clock.
+    pub zone: Tz,
+    /// Local time at which a new business day begins, where the till does not name the day.
+    pub business_day_cut: NaiveTime,
+}
+
+/// A receipt that belongs to another store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    /// The id in the file is not the one expected.
+    #[error("it is of store {found:?}, not of {expected:?}")]
+    Other {
+        /// The id in the file, shortened.
+        found: String,
+        /// The id expected.
+        expected: String,
+    },
+    /// The id in the file cannot be a store's.
+    #[error("its store is not readable")]
+    Unreadable(#[source] shared::ids::IdError),
+}
+
+impl Context {
+    /// Returns the store of a receipt that names it as `found`.
+    pub fn store_of(&self, found: &str) -> Result<StoreId, StoreFault> {
+        let Some(store) = &self.store else {
+            return StoreId::new(found).map_err(StoreFault::Unreadable);
+        };
+        let expected = self.pos_store.as_deref().unwrap_or(store.as_str());
+        if without_zeros(found) == without_zeros(expected) {
+            return Ok(store.clone());
+        }
+        let found = found.chars().take(32).collect();
+        Err(StoreFault::Other { found, expected: expected.to_owned() })
+    }
+}
+
+fn without_zeros(id: &str) -> &str {
+    id.trim_start_matches('0')
+}
+
+/// A format, and its dialect where it has any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// ARTS POSLog XML in one of its dialects.
+    Poslog(Dialect),
+    /// Canonical receipts and movements, one JSON document a line.
+    Jsonl,
+}
+
+/// A format that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// No format has this name.
+    #[error("{0:?} is no format; known are poslog, jsonl")]
+    Unknown(String),
+    /// The format has dialects and none is named, or one that it does not have.
+    #[error("{0}; known dialects of poslog are ncr-acs, fakes")]
+    Dialect(String),
+    /// The format has no dialects.
+    #[error("jsonl has no dialects, {0:?} is named")]
+    NoDialects(String),
+}
+
+impl Format {
+    /// Finds a format by its name and dialect.
+    pub fn find(name: &str, dialect: Option<&str>) -> Result<Self, FormatError> {
+        match (name, dialect) {
+            ("poslog", Some(dialect)) => Dialect::from_str(dialect)
+                .map(Self::Poslog)
+                .map_err(|error| FormatError::Dialect(error.to_string())),
+            ("poslog", None) => Err(FormatError::Dialect("poslog needs a dialect".to_owned())),
+            ("jsonl", None) => Ok(Self::Jsonl),
+            ("jsonl", Some(dialect)) => Err(FormatError::NoDialects(dialect.to_owned())),
+            (other, _) => Err(FormatError::Unknown(other.to_owned())),
+        }
+    }
+
+    /// Makes a framer whose first byte stands at the offset `start`.
+    pub fn framer(self, start: u64) -> Box<dyn Framer> {
+        match self {
+            Self::Poslog(_) => Box::new(poslog::frame::PoslogFramer::new(start)),
+            Self::Jsonl => Box::new(jsonl::JsonlFramer::new(start)),
+        }
+    }
+
+    /// Makes a decoder for a store.
+    pub fn decoder(self, context: Context) -> Box<dyn Decoder> {
+        match self {
+            Self::Poslog(dialect) => Box::new(poslog::PoslogDecoder::new(dialect, context)),
+            Self::Jsonl => Box::new(jsonl::JsonlDecoder::new(context)),
+        }
+    }
+}
