@@ -60,6 +60,11 @@ pub fn daemon(pid_file: PathBuf, log: PathBuf) -> Daemon {
     Daemon { name: "kafka", pid_file, log, ask: Signal::SIGTERM }
 }
 
+/// Returns what formats the storage before the broker's first start.
+pub fn formatter(daemon: &Daemon) -> Daemon {
+    daemon.helper("kafka-format")
+}
+
 /// Returns the folder with Kafka's jars, or says how to get them.
 pub fn jars() -> Result<PathBuf, StackError> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -88,35 +93,45 @@ impl Broker {
         let mut command = java(&["-XX:TieredStopAtLevel=1"])?;
         command.extend(words([&"kafka.tools.StorageTool", &"format", &"--ignore-formatted"]));
         command.extend(words([&"-t", &self.cluster_id, &"-c", &properties]));
-        process::run("format Kafka's storage", &command).await
+        formatter(&self.daemon).run(&command).await
     }
 
-    /// Starts the broker where it is not alive and returns once it answers.
-    pub async fn start(&self) -> Result<(), StackError> {
-        if self.daemon.alive().is_none() {
-            let mut command = java(&["-Xms128m", HEAP])?;
-            command.extend(words([&"kafka.Kafka", &self.folder.join("server.properties")]));
-            self.daemon.spawn(&command).await?;
-        }
+    /// Starts the broker where it is not alive, returns once it answers, and tells whether it was
+    /// started. One that was killed a moment ago may still be found alive at the first look.
+    pub async fn start(&self) -> Result<bool, StackError> {
+        let mut command = java(&["-Xms128m", HEAP])?;
+        command.extend(words([&"kafka.Kafka", &self.folder.join("server.properties")]));
+        let BrokerPorts { direct, edge, centre, controller } = self.ports;
+        let ports = [direct, edge.0, centre.0, controller];
+        let mut spawned = false;
         let answered = wait::until("Kafka answers", START, async || {
-            if self.daemon.alive().is_none() {
-                return Ok(Err(self.ended()));
+            match (self.daemon.alive(), spawned) {
+                (Some(_), _) => {}
+                (None, true) => return Ok(Err(self.ended())),
+                (None, false) => match self.daemon.spawn_on(&ports, &command).await {
+                    Ok(_) => spawned = true,
+                    Err(error) => return Ok(Err(error)),
+                },
             }
             match self.look().await {
                 Ok(()) => Ok(Ok(())),
                 Err(error) => Err(error.chain()),
             }
         });
-        answered.await.map_err(StackError::foreign("Kafka does not come up"))?
+        answered.await.map_err(StackError::foreign("Kafka does not come up"))??;
+        Ok(spawned)
     }
 
     async fn look(&self) -> Result<(), StackError> {
-        Admin::connect(self.ports.direct, &self.admin).await?.brokers().await.map(drop)
+        let look = async {
+            Admin::connect(self.ports.direct, &self.admin).await?.brokers().await.map(drop)
+        };
+        let seen = tokio::time::timeout(wait::LOOK, look).await;
+        seen.map_err(StackError::foreign("Kafka takes connections and says nothing"))?
     }
 
     fn ended(&self) -> StackError {
-        let log = files::tail(&self.daemon.log, 12);
-        StackError::wrong(format!("Kafka ended at once; its log ends with:\n{log}"))
+        StackError::ended("Kafka", files::tail(&self.daemon.log, 12))
     }
 
     /// Ends the broker where it is alive and returns whether it was.

@@ -1,5 +1,6 @@
-//! What can go wrong while the outside world is put up or taken down. Nobody decides by the kind;
-//! each error says what failed and, where there is one, keeps the cause as its source.
+//! What can go wrong while the outside world is put up or taken down. A new stack takes other ports
+//! where one is taken; nothing else is decided by the kind. Each error says what failed and, where
+//! there is one, keeps the cause as its source.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -26,6 +27,14 @@ pub enum StackError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Another program has a port that a server was given.
+    #[error("{name} found a port taken by another program: {said}")]
+    PortTaken {
+        /// The server.
+        name: &'static str,
+        /// The port, or what the server said.
+        said: String,
+    },
     /// Something is not as it must be.
     #[error("{0}")]
     Wrong(String),
@@ -35,6 +44,14 @@ impl StackError {
     /// Makes an error of something that is not as it must be.
     pub fn wrong(what: impl Display) -> Self {
         Self::Wrong(what.to_string())
+    }
+
+    /// Makes an error of a server that has ended by itself and of the end of its log.
+    pub fn ended(name: &'static str, log: String) -> Self {
+        if log.contains("Address already in use") {
+            return Self::PortTaken { name, said: log };
+        }
+        Self::Wrong(format!("{name} ended at once; its log ends with:\n{log}"))
     }
 
     /// Returns a function that wraps a library's error, to be used with `map_err`.

@@ -50,12 +50,17 @@ pub(crate) fn create_folder_with_mode(path: &Path, mode: u32) -> Result<(), Stac
         .map_err(StackError::path("set the permissions of", path))
 }
 
-/// Returns the last lines of a log, for an error that has to say why a server ended.
+/// The line that a server's log begins with at each start.
+pub(crate) const STARTED: &str = "--- a new start ---";
+
+/// Returns the last lines that a log has since the last start, for an error that has to say why a server ended. Java's stack
+/// traces are left out: they would push out the line that says it.
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
     match fs::read(path) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
-            let all: Vec<&str> = text.lines().collect();
+            let since = text.rsplit(STARTED).next().unwrap_or_default().trim_start();
+            let all: Vec<&str> = since.lines().filter(|line| !line.starts_with("\tat ")).collect();
             all[all.len().saturating_sub(lines)..].join("\n")
         }
         Err(error) => format!("({} cannot be read: {error})", path.display()),

@@ -2,15 +2,20 @@
 //! server could find its own taken.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
 
 use rand::Rng;
 
 use crate::error::StackError;
+use crate::wait;
 
 /// Looked for at random in this range, so that two stacks that start together hardly meet.
 const RANGE: std::ops::Range<u16> = 12_000..32_000;
 /// Tries per port: where so many in a row are taken, the machine has no free ports.
 const TRIES: usize = 200;
+
+/// How long the kernel and a killed server's children may hold a port.
+const RELEASE: Duration = Duration::from_secs(10);
 
 /// Returns this many different free ports of the loopback address.
 pub(crate) fn free<const N: usize>() -> Result<[u16; N], StackError> {
@@ -22,6 +27,18 @@ pub(crate) fn free<const N: usize>() -> Result<[u16; N], StackError> {
         held.push(listener.0);
     }
     Ok(ports)
+}
+
+/// Returns once all these ports can be listened on. The children of a server that was killed hold
+/// its port for a moment; whoever holds it longer is another program.
+pub(crate) async fn until_free(name: &'static str, ports: &[u16]) -> Result<(), StackError> {
+    let freed = wait::until("its ports are free", RELEASE, async || {
+        match ports.iter().find(|&&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()) {
+            Some(port) => Err(port.to_string()),
+            None => Ok(()),
+        }
+    });
+    freed.await.map_err(|taken| StackError::PortTaken { name, said: taken.last_seen })
 }
 
 fn one() -> Result<(TcpListener, u16), StackError> {

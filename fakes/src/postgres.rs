@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User, chown};
+use tokio::time::Instant;
 
 use crate::authority::Credentials;
 use crate::error::StackError;
-use crate::process::{self, Daemon, Ending, words};
+use crate::process::{Daemon, Ending, words};
 use crate::{files, wait};
 
 pub mod client;
@@ -20,6 +21,9 @@ use client::Access;
 
 /// How long a start may take: 1 s on an idle machine; a recovery after a kill takes longer.
 const START: Duration = Duration::from_secs(60);
+/// How long after a kill the old server may seem to run: until its children have let go of its
+/// memory, and until init has collected it.
+const AFTERLIFE: Duration = Duration::from_secs(30);
 /// The oldest version that is supported.
 const VERSION_MIN: u32 = 15;
 /// The role that owns the service's database.
@@ -62,6 +66,11 @@ pub fn daemon(pid_file: PathBuf, log: PathBuf) -> Daemon {
     Daemon { name: "postgres", pid_file, log, ask: Signal::SIGINT }
 }
 
+/// Returns what makes the cluster before the server's first start.
+pub fn maker(daemon: &Daemon) -> Daemon {
+    daemon.helper("initdb")
+}
+
 /// Returns the folder with the newest installed server's programs, or says how to get one.
 pub fn programs() -> Result<PathBuf, StackError> {
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -96,6 +105,7 @@ impl Postgres {
 
     /// A cluster whose making was interrupted is made anew: nothing was in it.
     async fn initialise(&self, data: &Path) -> Result<(), StackError> {
+        maker(&self.daemon).stop(Ending::Asked).await?;
         if data.exists() {
             std::fs::remove_dir_all(data).map_err(StackError::path("remove", data))?;
         }
@@ -104,36 +114,46 @@ impl Postgres {
         command.extend(words([&"--pgdata", &data, &"--username=postgres", &"--encoding=UTF8"]));
         command.extend(words([&"--locale=C", &"--auth=scram-sha-256", &"--no-sync"]));
         command.extend(words([&"--pwfile", &self.folder.join("superuser.password")]));
-        process::run("make a Postgres cluster", &command).await?;
+        maker(&self.daemon).run(&command).await?;
         files::write(&self.folder.join("initialised"), "")
     }
 
-    /// Starts the server where it is not alive and returns once it answers and has role and
-    /// database. After a kill, the old server's children may hold its memory for a moment: a
-    /// server that ends while it starts is started again.
-    pub async fn start(&self) -> Result<(), StackError> {
+    /// Starts the server where it is not alive, returns once it answers and has role and database,
+    /// and tells whether it was started. After a kill, the old server's children may hold its
+    /// memory for a moment: a server that ends while it starts is started again.
+    pub async fn start(&self) -> Result<bool, StackError> {
         let mut command = self.as_its_user("postgres")?;
         command.extend(words([&"-D", &self.folder.join("data")]));
+        let mut spawned = None;
         wait::until("Postgres answers", START, async || {
             if self.daemon.alive().is_none() {
-                self.daemon.spawn(&command).await.map_err(|error| error.chain())?;
+                let first = *spawned.get_or_insert_with(Instant::now);
+                if first.elapsed() > AFTERLIFE {
+                    return Ok(Err(self.ended()));
+                }
+                if let Err(error) = self.daemon.spawn_on(&[self.port], &command).await {
+                    return Ok(Err(error));
+                }
             }
-            client::connect(&self.superuser()).await.map(drop).map_err(|error| {
-                format!(
-                    "{}; its log ends with:\n{}",
-                    error.chain(),
-                    files::tail(&self.daemon.log, 6)
-                )
-            })
+            match tokio::time::timeout(wait::LOOK, client::connect(&self.superuser())).await {
+                Ok(Ok(_)) => Ok(Ok(())),
+                Ok(Err(error)) => Err(error.chain()),
+                Err(_) => Err("it takes connections and says nothing".to_owned()),
+            }
         })
         .await
-        .map_err(StackError::foreign("Postgres does not come up"))?;
-        client::create_role_and_database(&self.superuser(), &self.password).await
+        .map_err(StackError::foreign("Postgres does not come up"))??;
+        client::create_role_and_database(&self.superuser(), &self.password).await?;
+        Ok(spawned.is_some())
     }
 
     /// Ends the server where it is alive and returns whether it was.
     pub async fn stop(&self, how: Ending) -> Result<bool, StackError> {
         self.daemon.stop(how).await
+    }
+
+    fn ended(&self) -> StackError {
+        StackError::ended("Postgres", files::tail(&self.daemon.log, 8))
     }
 
     fn superuser(&self) -> Access {
@@ -187,6 +207,25 @@ impl Postgres {
             .map_err(std::io::Error::from)
             .map_err(StackError::path("hand over", path))
     }
+}
+
+/// Gives back the shared memory of a server that was killed and not started again, as the server
+/// itself has noted it: in the seventh line of its lock file, behind the key.
+pub async fn release_memory(folder: &Path) -> Result<(), StackError> {
+    let lock_file = folder.join("data/postmaster.pid");
+    if !lock_file.exists() {
+        return Ok(());
+    }
+    let noted = files::read(&lock_file)?;
+    let Some(id) = noted.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) else {
+        return Ok(());
+    };
+    let given_back = tokio::process::Command::new("ipcrm").args(["-m", id]).output().await;
+    let given_back = given_back.map_err(StackError::foreign("cannot start ipcrm"))?;
+    if !given_back.status.success() {
+        tracing::debug!(id, "the killed Postgres held no shared memory any more");
+    }
+    Ok(())
 }
 
 /// Nobody comes in without TLS and a password.

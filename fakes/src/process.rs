@@ -3,8 +3,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -12,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::StackError;
-use crate::{files, wait};
+use crate::{files, ports, wait};
 
 /// The child writes its own pid and start time before it becomes the server: there is no moment in
 /// which it runs unrecorded, whatever happens to its parent.
@@ -59,24 +60,64 @@ pub struct Process {
 impl Daemon {
     /// Returns the recorded process where it is alive.
     pub fn alive(&self) -> Option<Process> {
-        let text = fs::read_to_string(&self.pid_file).ok()?;
-        let (pid, started) = text.trim().split_once(' ')?;
-        let process = Process { pid: pid.parse().ok()?, started: started.parse().ok()? };
-        process.is_alive().then_some(process)
+        self.recorded().filter(|process| process.is_alive())
+    }
+
+    /// Returns a process that prepares something for this one: recorded beside it, with its log.
+    pub fn helper(&self, name: &'static str) -> Self {
+        let pid_file = self.pid_file.with_file_name(format!("{name}.pid"));
+        Self { name, pid_file, log: self.log.clone(), ask: Signal::SIGTERM }
+    }
+
+    /// Starts the command where all its ports are free.
+    pub async fn spawn_on(
+        &self,
+        ports: &[u16],
+        command: &[OsString],
+    ) -> Result<Process, StackError> {
+        ports::until_free(self.name, ports).await?;
+        self.spawn(command).await
     }
 
     /// Starts the command, detached, and returns once it has recorded itself.
     pub async fn spawn(&self, command: &[OsString]) -> Result<Process, StackError> {
-        let doing = |what: &str| format!("cannot {what} {}", self.name);
+        let mut child = self.launch(command)?;
+        // Whoever stays long enough must collect the child, or it would stay as a zombie.
+        std::thread::spawn(move || child.wait());
+        wait::until("the process has recorded itself", RECORDED, async || {
+            self.recorded().ok_or_else(|| files::tail(&self.log, 5))
+        })
+        .await
+        .map_err(StackError::foreign(format!("cannot start {}", self.name)))
+    }
+
+    /// Runs the command to its end. One that an interrupted start has left behind is ended first,
+    /// since both would write to the same place.
+    pub async fn run(&self, command: &[OsString]) -> Result<(), StackError> {
+        self.stop(Ending::Asked).await?;
+        let mut child = self.launch(command)?;
+        let failed = |source| StackError::System { what: self.cannot("watch"), source };
+        let ended = tokio::task::spawn_blocking(move || child.wait());
+        let status = ended.await.map_err(StackError::foreign(self.cannot("watch")))?;
+        let status = status.map_err(failed)?;
+        if status.success() {
+            return Ok(());
+        }
+        let (name, log) = (self.name, files::tail(&self.log, 8));
+        Err(StackError::wrong(format!("{name} failed ({status}); its log ends with:\n{log}")))
+    }
+
+    fn launch(&self, command: &[OsString]) -> Result<Child, StackError> {
         if let Err(error) = fs::remove_file(&self.pid_file)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             return Err(StackError::path("replace", &self.pid_file)(error));
         }
         let log = File::options().create(true).append(true).open(&self.log);
-        let log = log.map_err(StackError::path("write", &self.log))?;
+        let mut log = log.map_err(StackError::path("write", &self.log))?;
+        writeln!(log, "{}", files::STARTED).map_err(StackError::path("write", &self.log))?;
         let again = log.try_clone().map_err(StackError::path("write", &self.log))?;
-        let mut child = Command::new("setsid")
+        Command::new("setsid")
             .args(["sh", "-c", RECORD])
             .arg(&self.pid_file)
             .args(command)
@@ -85,14 +126,11 @@ impl Daemon {
             .stdout(log)
             .stderr(again)
             .spawn()
-            .map_err(|source| StackError::System { what: doing("start"), source })?;
-        // Whoever stays long enough must collect the child, or it would stay as a zombie.
-        std::thread::spawn(move || child.wait());
-        wait::until("the process has recorded itself", RECORDED, async || {
-            self.recorded().ok_or_else(|| files::tail(&self.log, 5))
-        })
-        .await
-        .map_err(StackError::foreign(doing("start")))
+            .map_err(|source| StackError::System { what: self.cannot("start"), source })
+    }
+
+    fn cannot(&self, what: &str) -> String {
+        format!("cannot {what} {}", self.name)
     }
 
     fn recorded(&self) -> Option<Process> {
@@ -144,43 +182,13 @@ impl Process {
     }
 }
 
-/// Runs a command to its end and returns its error output where it fails.
-pub async fn run(what: &str, command: &[OsString]) -> Result<(), StackError> {
-    let (program, arguments) = command.split_first().expect("a command has a program");
-    let done = tokio::process::Command::new(program)
-        .args(arguments)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .await;
-    let done = done.map_err(|source| {
-        let what = format!("cannot {what}: {} does not start", program.to_string_lossy());
-        StackError::System { what, source }
-    })?;
-    if done.status.success() {
-        return Ok(());
-    }
-    let (out, error) =
-        (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    Err(StackError::wrong(format!(
-        "cannot {what} ({}): {}{}",
-        done.status,
-        out.trim(),
-        error.trim()
-    )))
-}
-
 /// Builds a command line of parts of any text type.
 pub fn words<const N: usize>(parts: [&dyn AsRef<OsStr>; N]) -> Vec<OsString> {
     parts.iter().map(|part| part.as_ref().to_owned()).collect()
 }
 
-/// Returns the named program of a search path, or nothing.
+/// Returns the named program of the search path, or nothing.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_file(file))
-}
-
-fn is_file(path: &Path) -> bool {
-    path.is_file()
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }

@@ -20,7 +20,7 @@ use crate::link::control::{self, LinkName, Order};
 use crate::postgres::client::Access;
 use crate::postgres::{DATABASE, Durability, Postgres, ROLE};
 use crate::process::{Daemon, Ending, words};
-use crate::{files, wait};
+use crate::{broker, files, postgres, wait};
 
 pub mod configs;
 pub mod layout;
@@ -31,10 +31,12 @@ pub mod state;
 use configs::Env;
 use layout::Layout;
 use spec::StoreSpec;
-use state::{Purpose, State};
+use state::{Ports, Purpose, State};
 
 /// How long the links may take to open their ports.
 const LINKS_START: Duration = Duration::from_secs(20);
+/// Starts of a new stack, each with other ports where one was taken.
+const STARTS_MAX: usize = 3;
 /// The common name of the authority.
 const AUTHORITY: &str = "Frischmarkt fakes";
 
@@ -90,13 +92,8 @@ pub async fn up(plan: &Plan) -> Result<Raised, StackError> {
     let mut state = known.map_or_else(|| State::new(plan.purpose), Ok)?;
     let added = state.add(&plan.stores)?;
     state.save(&layout)?;
-    let stack = Stack { layout, state };
-    let mut started = stack.start_servers().await?;
-    if let Some(program) = &plan.links_by
-        && stack.start_links(program).await?
-    {
-        started.push("links");
-    }
+    let mut stack = Stack { layout, state };
+    let started = stack.start_all(plan.links_by.as_deref(), fresh).await?;
     stack.grant_and_create().await?;
     stack.set_clock(plan.simulation)?;
     configs::write(&stack.layout, &stack.state)?;
@@ -114,10 +111,15 @@ pub async fn down(dir: &Path) -> Result<bool, StackError> {
         return Err(StackError::wrong(format!("{} is no stack's folder", layout.dir().display())));
     }
     let _lock = lock(&layout)?;
-    layout.links().stop(Ending::Asked).await?;
     // Its data goes with the folder, so the broker need not tidy up; Postgres holds shared memory.
-    layout.kafka().stop(Ending::Killed).await?;
-    layout.postgres().stop(Ending::Asked).await?;
+    for daemon in [broker::formatter(&layout.kafka()), layout.kafka()] {
+        daemon.stop(Ending::Killed).await?;
+    }
+    let maker = postgres::maker(&layout.postgres());
+    for daemon in [layout.links(), maker, layout.postgres()] {
+        daemon.stop(Ending::Asked).await?;
+    }
+    postgres::release_memory(&layout.at("postgres")).await?;
     remove(&layout)?;
     Ok(true)
 }
@@ -212,11 +214,12 @@ impl Stack {
         control::give(self.state.ports.link_control, name, order).await
     }
 
-    /// Starts a server where it is not alive and returns once it answers.
-    pub async fn start(&self, server: Server) -> Result<(), StackError> {
+    /// Starts a server where it is not alive, returns once it answers, and tells whether it was
+    /// started.
+    pub async fn start(&self, server: Server) -> Result<bool, StackError> {
         match server {
-            Server::Kafka => self.broker()?.start().await,
-            Server::Postgres => self.postgres()?.start().await,
+            Server::Kafka => self.broker().start().await,
+            Server::Postgres => self.postgres().start().await,
         }
     }
 
@@ -248,10 +251,35 @@ impl Stack {
         [self.layout.kafka(), self.layout.postgres(), self.layout.links()]
     }
 
-    async fn start_servers(&self) -> Result<Vec<&'static str>, StackError> {
+    /// Between the choice of a port and its use another program may take it. A stack that nobody
+    /// knows yet then takes other ports; those of an older one stand in files and stay.
+    async fn start_all(
+        &mut self,
+        links_by: Option<&Path>,
+        fresh: bool,
+    ) -> Result<Vec<&'static str>, StackError> {
+        for _ in 1..STARTS_MAX {
+            match self.start_servers(links_by).await {
+                Err(StackError::PortTaken { name, .. }) if fresh => {
+                    tracing::info!(name, "a port was taken meanwhile; trying others");
+                    for daemon in self.daemons() {
+                        daemon.stop(Ending::Asked).await?;
+                    }
+                    self.state.ports = Ports::free()?;
+                    self.state.save(&self.layout)?;
+                }
+                done => return done,
+            }
+        }
+        self.start_servers(links_by).await
+    }
+
+    async fn start_servers(
+        &self,
+        links_by: Option<&Path>,
+    ) -> Result<Vec<&'static str>, StackError> {
         self.issue()?;
-        let (broker, postgres) = (self.broker()?, self.postgres()?);
-        let dead = self.dead();
+        let (broker, postgres) = (self.broker(), self.postgres());
         let kafka = async {
             broker.prepare().await?;
             broker.start().await
@@ -260,32 +288,56 @@ impl Stack {
             postgres.prepare().await?;
             postgres.start().await
         };
-        tokio::try_join!(kafka, database)?;
-        Ok(dead.into_iter().filter(|&name| name != "links").collect())
+        let (kafka, database) = tokio::try_join!(kafka, database)?;
+        let links = match links_by {
+            Some(program) => self.start_links(program).await?,
+            None => false,
+        };
+        let servers = [(kafka, "kafka"), (database, "postgres"), (links, "links")];
+        Ok(servers.into_iter().filter(|one| one.0).map(|one| one.1).collect())
     }
 
+    /// Starts the links' process where it is not alive and tells whether it was started.
     async fn start_links(&self, program: &Path) -> Result<bool, StackError> {
         let daemon = self.layout.links();
-        let dead = daemon.alive().is_none();
-        if dead {
-            let command = words([&program, &"link-serve", &"--dir", &self.layout.dir()]);
-            daemon.spawn(&command).await?;
-        }
-        self.wait_for_links().await?;
-        Ok(dead)
-    }
-
-    /// Returns once the links carry out orders.
-    async fn wait_for_links(&self) -> Result<(), StackError> {
-        let port = self.state.ports.link_control;
+        let command = words([&program, &"link-serve", &"--dir", &self.layout.dir()]);
+        let taken = self.state.ports;
+        let ports = [
+            taken.link_control,
+            taken.edge_kafka_link,
+            taken.centre_kafka_link,
+            taken.centre_postgres_link,
+        ];
+        let mut spawned = false;
         wait::until("the links take orders", LINKS_START, async || {
-            match tokio::net::TcpStream::connect((crate::tls::HOST, port)).await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(format!("{error}; {}", files::tail(&self.layout.links().log, 3))),
+            match (daemon.alive(), spawned) {
+                (Some(_), _) => {}
+                (None, true) => {
+                    return Ok(Err(StackError::ended("links", files::tail(&daemon.log, 3))));
+                }
+                (None, false) => match daemon.spawn_on(&ports, &command).await {
+                    Ok(_) => spawned = true,
+                    Err(error) => return Ok(Err(error)),
+                },
             }
+            self.reach_links().await.map(Ok)
         })
         .await
-        .map_err(StackError::foreign("the links do not come up"))
+        .map_err(StackError::foreign("the links do not come up"))??;
+        Ok(spawned)
+    }
+
+    /// Returns once the links take orders, whoever serves them.
+    async fn wait_for_links(&self) -> Result<(), StackError> {
+        wait::until("the links take orders", LINKS_START, async || self.reach_links().await)
+            .await
+            .map_err(StackError::foreign("the links do not come up"))
+    }
+
+    async fn reach_links(&self) -> Result<(), String> {
+        let port = self.state.ports.link_control;
+        let reached = tokio::net::TcpStream::connect((crate::tls::HOST, port)).await;
+        reached.map(drop).map_err(|error| error.to_string())
     }
 
     fn issue(&self) -> Result<(), StackError> {
@@ -321,25 +373,30 @@ impl Stack {
     fn set_clock(&self, wanted: Option<(Timestamp, u32)>) -> Result<(), StackError> {
         let Some((sim_start, speed)) = wanted else { return Ok(()) };
         let path = self.layout.clock();
-        if !path.exists() {
-            let real_start = Clock::real().now();
-            let simulation = Simulation { sim_start, real_start, speed };
-            return configs::write_clock(&self.layout, &simulation);
+        if path.exists() {
+            let broken = StackError::foreign(format!("{} is no clock", path.display()));
+            let set: Simulation = serde_json::from_str(&files::read(&path)?).map_err(broken)?;
+            if (set.sim_start, set.speed) == (sim_start, speed) {
+                return Ok(());
+            }
+            return Err(StackError::wrong(format!(
+                "the stack's clock began at {} with speed {}; it cannot be set again",
+                set.sim_start, set.speed
+            )));
         }
-        let broken = StackError::foreign(format!("{} is no clock", path.display()));
-        let set: Simulation = serde_json::from_str(&files::read(&path)?).map_err(broken)?;
-        if (set.sim_start, set.speed) == (sim_start, speed) {
-            return Ok(());
+        // The file that is written last tells that the first start was finished.
+        if self.layout.env().exists() {
+            return Err(StackError::wrong(
+                "the stack runs in real time; it cannot be simulated now",
+            ));
         }
-        Err(StackError::wrong(format!(
-            "the stack's clock began at {} with speed {}; it cannot be set again",
-            set.sim_start, set.speed
-        )))
+        let simulation = Simulation { sim_start, real_start: Clock::real().now(), speed };
+        configs::write_clock(&self.layout, &simulation)
     }
 
-    fn broker(&self) -> Result<Broker, StackError> {
+    fn broker(&self) -> Broker {
         let ports = self.state.ports;
-        Ok(Broker {
+        Broker {
             folder: self.layout.at("kafka"),
             daemon: self.layout.kafka(),
             ports: BrokerPorts {
@@ -351,11 +408,11 @@ impl Stack {
             cluster_id: self.state.cluster_id.clone(),
             identity: self.layout.credentials("broker"),
             admin: self.layout.credentials("admin"),
-        })
+        }
     }
 
-    fn postgres(&self) -> Result<Postgres, StackError> {
-        Ok(Postgres {
+    fn postgres(&self) -> Postgres {
+        Postgres {
             folder: self.layout.at("postgres"),
             daemon: self.layout.postgres(),
             port: self.state.ports.postgres,
@@ -366,7 +423,7 @@ impl Stack {
                 Purpose::Use => Durability::Kept,
                 Purpose::Tests => Durability::Waived,
             },
-        })
+        }
     }
 }
 

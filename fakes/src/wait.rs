@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// The pause between two looks: short against what is waited for, long against a look's cost.
 const PAUSE: Duration = Duration::from_millis(25);
 
+/// How long one look at a starting server may take: one that hangs must not hide that it has ended.
+pub(crate) const LOOK: Duration = Duration::from_secs(10);
+
 /// What did not become true in time.
 #[derive(Debug, thiserror::Error)]
 #[error("waited {within:?} until {what}; last seen: {last_seen}")]
@@ -46,30 +49,30 @@ pub async fn until<T>(
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_becomes_true_is_returned() {
         let mut looks = 0;
-        let found = until("three looks are done", Duration::from_secs(1), async || {
+        let found = until("three looks are done", Duration::from_secs(10), async || {
             looks += 1;
             if looks == 3 { Ok(looks) } else { Err(format!("look {looks}")) }
         });
         assert_eq!(found.await.unwrap(), 3);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_stays_false_is_told_with_what_was_last_seen() {
-        let never = until("pigs fly", Duration::from_secs(1), async || {
+        let never = until("pigs fly", Duration::from_millis(100), async || {
             Err::<(), _>("a pig on the ground".to_owned())
         });
         assert_eq!(
             never.await.unwrap_err().to_string(),
-            "waited 1s until pigs fly; last seen: a pig on the ground"
+            "waited 100ms until pigs fly; last seen: a pig on the ground"
         );
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_look_that_hangs_does_not_outlive_the_deadline() {
-        let hung = until("the wall answers", Duration::from_secs(1), async || {
+        let hung = until("the wall answers", Duration::from_millis(100), async || {
             std::future::pending::<Result<(), String>>().await
         });
         assert!(hung.await.unwrap_err().to_string().contains("first look is still under way"));

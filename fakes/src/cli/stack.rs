@@ -123,12 +123,14 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
             Ok(out::line(&added_line(&added))?)
         }
         Command::Start(OneServer { dir: Dir { dir }, server }) => {
-            Ok(Stack::open(&dir)?.start(server.into()).await?)
+            Stack::open(&dir)?.start(server.into()).await?;
+            Ok(())
         }
         Command::Stop(wanted) => stop(&wanted).await,
         Command::Restart(wanted) => {
             stop(&wanted).await?;
-            Ok(Stack::open(&wanted.one.dir.dir)?.start(wanted.one.server.into()).await?)
+            Stack::open(&wanted.one.dir.dir)?.start(wanted.one.server.into()).await?;
+            Ok(())
         }
         Command::Link(LinkOrder { dir: Dir { dir }, name, order }) => {
             Ok(Stack::open(&dir)?.link(name, order.into()).await?)

@@ -90,7 +90,7 @@ pub fn database_url(layout: &Layout, state: &State, database: &str) -> String {
     )
 }
 
-/// Writes all files; folders and keys that exist stay.
+/// Writes what is absent, `stack.env` last; what exists stays as it is, since it may have been edited.
 pub fn write(layout: &Layout, state: &State) -> Result<(), StackError> {
     files::write_private(&layout.password(), &format!("{}\n", state.password))?;
     files::create_folder(&layout.lake())?;
@@ -119,6 +119,9 @@ fn write_store(layout: &Layout, state: &State, store: &StoreSpec) -> Result<(), 
 }
 
 fn write_toml(path: &Path, config: &impl Serialize) -> Result<(), StackError> {
+    if path.exists() {
+        return Ok(());
+    }
     let text = toml::to_string(config)
         .map_err(StackError::foreign(format!("{} cannot be written", path.display())))?;
     files::write(path, &text)

@@ -25,8 +25,14 @@ end_all() {
     [ -z "$left" ]
 }
 
+# A server that was killed by someone else has noted its memory, but cannot give it back.
+release_memory() {
+    noted=$(sed -n 7p "$dir/postgres/data/postmaster.pid" 2>/dev/null)
+    [ -z "$noted" ] || ipcrm -m "${noted##* }" 2>/dev/null || true
+}
+
 round=0
-until end_all && rm -rf "$dir" && [ ! -e "$dir" ]; do
+until end_all && release_memory && rm -rf "$dir" && [ ! -e "$dir" ]; do
     round=$((round + 1))
     [ "$round" -lt 300 ] || exit 1
     sleep 0.1

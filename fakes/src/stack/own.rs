@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -168,13 +168,25 @@ enum Shared {
 
 fn find() -> Shared {
     let found = match std::env::var_os(SHARED) {
-        Some(dir) => Stack::open(&PathBuf::from(dir)).map(Shared::Given),
+        Some(dir) => given(&PathBuf::from(dir)).map(Shared::Given),
         None => OwnStack::start().map(Shared::Own),
     };
     found.unwrap_or_else(|error| panic!("no stack for the tests: {}", error.chain()))
 }
 
-fn guard(dir: &std::path::Path) -> Result<Child, StackError> {
+fn given(dir: &Path) -> Result<Stack, StackError> {
+    let stack = Stack::open(dir)?;
+    match stack.dead().as_slice() {
+        [] => Ok(stack),
+        dead => Err(StackError::wrong(format!(
+            "{SHARED} names {}, where these are dead: {}",
+            dir.display(),
+            dead.join(", ")
+        ))),
+    }
+}
+
+fn guard(dir: &Path) -> Result<Child, StackError> {
     let spawned = Command::new("setsid")
         .args(["sh", "-c", GUARDIAN, "guardian"])
         .arg(dir)
