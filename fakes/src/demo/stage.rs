@@ -120,10 +120,10 @@ impl Stage {
         match fault {
             Fault::CutLine => {
                 self.breaks();
-                self.stack(&["link", "edge", "cut"]).await?;
+                self.stack(&["link", "edge-kafka", "cut"]).await?;
             }
             Fault::HealLine => {
-                self.stack(&["link", "edge", "heal"]).await?;
+                self.stack(&["link", "edge-kafka", "heal"]).await?;
                 self.mended();
             }
             Fault::StopBroker => {
