@@ -18,6 +18,8 @@ pub(crate) const STORES: [(&str, &str); 3] = [
     ("0102", "0102:poslog/ncr-acs:America/New_York"),
     (LATE_STORE, "0103:jsonl:Europe/Berlin"),
 ];
+/// Grace of the agents in simulated seconds, as their configuration has it by default.
+pub(crate) const GRACE_SECONDS: u64 = 5;
 /// The store with the till whose files come late.
 pub(crate) const LATE_STORE: &str = "0103";
 /// The store whose agent dies.
