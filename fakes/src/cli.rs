@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod demo;
 pub mod out;
 mod stack;
 mod store;
@@ -23,6 +24,8 @@ enum Command {
     /// A real broker, a real database, certificates and links in one folder
     #[command(subcommand)]
     Stack(stack::Command),
+    /// Plays one simulated hour of three stores with everything that goes wrong
+    Demo(demo::Demo),
     /// Plays one store: files of its tills and stock documents appear when they are due
     Store(store::Store),
     /// Compares what was issued with database and warehouse, to the cent
@@ -39,6 +42,7 @@ enum Command {
 /// Runs a command and returns the program's exit code: 0 done, 1 failed; `verify` has a third, 2.
 pub async fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
+        Command::Demo(demo) => return demo::run(demo).await,
         Command::Stack(command) => stack::run(command).await,
         Command::Store(store) => store::run(store).await,
         Command::Verify(verify) => return verify::run(verify).await,

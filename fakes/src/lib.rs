@@ -5,6 +5,7 @@ pub mod authority;
 pub mod broker;
 pub mod buckets;
 pub mod cli;
+pub mod demo;
 pub mod error;
 mod files;
 pub mod link;

@@ -49,7 +49,9 @@ impl Figures {
 
     /// Makes the report of the figures.
     pub(crate) fn report(&self, stage: &Stage, length: Length) -> Report {
-        let of = |side| self.oracle.totals.iter().find(|(one, _)| *one == side).map(|(_, totals)| sums(totals));
+        let of = |side| {
+            self.oracle.totals.iter().find(|(one, _)| *one == side).map(|(_, totals)| sums(totals))
+        };
         let places = vec![
             ("issued", of(Side::Truth).unwrap_or_default()),
             ("edge", self.edge),
@@ -86,15 +88,19 @@ impl Figures {
             .iter()
             .map(|found| {
                 let sides = self.oracle.sides.iter().zip(&found.said);
-                let said: Vec<String> = sides.map(|(side, said)| format!("{side}: {said}")).collect();
+                let said: Vec<String> =
+                    sides.map(|(side, said)| format!("{side:?}: {said}")).collect();
                 format!("store {}, {}: {}", found.store, found.place, said.join("; "))
             })
             .collect();
         let issued = places.first().map(|(_, sums)| *sums).unwrap_or_default();
         let other = |(_, sums): &&(&str, Sums)| *sums != issued;
-        differences.extend(places.iter().filter(other).map(|(place, sums)| {
-            format!("{place} has {sums:?}, issued were {issued:?}")
-        }));
+        differences.extend(
+            places
+                .iter()
+                .filter(other)
+                .map(|(place, sums)| format!("{place} has {sums:?}, issued were {issued:?}")),
+        );
         if issued.receipts == 0 {
             differences.push("nothing was issued, so nothing is proved".to_owned());
         }
@@ -127,7 +133,8 @@ async fn edge(stage: &Stage) -> anyhow::Result<(Sums, i64)> {
     for (store, _) in STORES {
         let config = stage.edge_config(store);
         let arguments = ["--config", &config, "buffer", "stats", "--json"];
-        let stats: Value = serde_json::from_str(&stage.place().run("edge-agent", &arguments).await?)?;
+        let stats: Value =
+            serde_json::from_str(&stage.place().run("edge-agent", &arguments).await?)?;
         sums.receipts += number(&stats, "/batches/receipts")?;
         sums.lines += number(&stats, "/batches/lines")?;
         sums.cents += number(&stats, "/batches/total_cents")?;
@@ -151,7 +158,10 @@ async fn kafka(stage: &Stage) -> anyhow::Result<Sums> {
 }
 
 fn number(value: &Value, pointer: &str) -> anyhow::Result<i64> {
-    value.pointer(pointer).and_then(Value::as_i64).with_context(|| format!("no {pointer} in {value}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_i64)
+        .with_context(|| format!("no {pointer} in {value}"))
 }
 
 async fn database(stage: &Stage) -> anyhow::Result<(Counts, Vec<Judged>)> {
@@ -207,7 +217,10 @@ pub(crate) async fn stored_so_far(place: &Place) -> Option<i64> {
     let look = async {
         let stack = Stack::open(&place.dir).ok()?;
         let client = client::connect(&stack.database()).await.ok()?;
-        let row = client.query_one("select coalesce(sum(receipt_count), 0)::bigint from v1.tills", &[]).await.ok()?;
+        let row = client
+            .query_one("select coalesce(sum(receipt_count), 0)::bigint from v1.tills", &[])
+            .await
+            .ok()?;
         row.try_get::<_, i64>(0).ok()
     };
     tokio::time::timeout(LOOK, look).await.ok().flatten()

@@ -116,9 +116,11 @@ mod tests {
             real_start: at("2026-11-23T10:00:00Z"),
             speed: 30,
         };
-        let calm = Judged { due: at("2026-11-20T08:01:00Z"), judged_at: at("2026-11-23T10:00:02.5Z") };
+        let calm =
+            Judged { due: at("2026-11-20T08:01:00Z"), judged_at: at("2026-11-23T10:00:02.5Z") };
         let cut = Judged { due: at("2026-11-20T08:10:00Z"), judged_at: at("2026-11-23T10:00:50Z") };
-        let broken = Disturbance { from: at("2026-11-23T10:00:10Z"), to: at("2026-11-23T10:00:45Z") };
+        let broken =
+            Disturbance { from: at("2026-11-23T10:00:10Z"), to: at("2026-11-23T10:00:45Z") };
         let (undisturbed, all) = delays(&[calm, cut], simulation, &[broken]);
         assert_eq!(undisturbed, Delays { batches: 1, p50_ms: 500, p99_ms: 500 });
         assert_eq!(all, Delays { batches: 2, p50_ms: 500, p99_ms: 30_000 });

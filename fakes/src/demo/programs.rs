@@ -61,7 +61,12 @@ impl Place {
     }
 
     /// Starts a program that runs on.
-    pub(crate) fn start(&self, name: &str, program: &str, arguments: &[&str]) -> anyhow::Result<Running> {
+    pub(crate) fn start(
+        &self,
+        name: &str,
+        program: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Running> {
         let path = self.at("log").join(format!("{name}.log"));
         let log = File::options()
             .create(true)
@@ -136,12 +141,21 @@ impl Running {
         match tokio::time::timeout(LEAVES_WITHIN, self.child.wait()).await {
             Ok(status) => {
                 let status = status?;
-                anyhow::ensure!(status.success(), "{} left with {status}; log: {}", self.name, self.log.display());
+                anyhow::ensure!(
+                    status.success(),
+                    "{} left with {status}; log: {}",
+                    self.name,
+                    self.log.display()
+                );
                 Ok(())
             }
             Err(_) => {
                 self.child.kill().await?;
-                anyhow::bail!("{} did not leave within {LEAVES_WITHIN:?}; log: {}", self.name, self.log.display())
+                anyhow::bail!(
+                    "{} did not leave within {LEAVES_WITHIN:?}; log: {}",
+                    self.name,
+                    self.log.display()
+                )
             }
         }
     }

@@ -66,7 +66,10 @@ impl Report {
             ),
         );
         let (quarantined, letters) = (self.quarantined, self.dead_letters);
-        line(&mut page, format_args!("  set aside: {quarantined} by the agents, {letters} by the centre"));
+        line(
+            &mut page,
+            format_args!("  set aside: {quarantined} by the agents, {letters} by the centre"),
+        );
         let (memory, mib) = (self.agent_memory, |kib: u64| tenths(kib * 10 / 1024));
         line(
             &mut page,
@@ -85,7 +88,9 @@ impl Report {
     }
 
     fn delay_lines(&self, page: &mut String) {
-        for (what, delays) in [("outside the faults", self.undisturbed), ("outages included", self.all)] {
+        for (what, delays) in
+            [("outside the faults", self.undisturbed), ("outages included", self.all)]
+        {
             let seconds = |millis: u64| tenths(millis / 100);
             line(
                 page,

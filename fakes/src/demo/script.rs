@@ -110,8 +110,13 @@ mod tests {
         let script = script(length);
         assert!(script.is_sorted_by_key(|&(at, _)| at));
         assert!(script.last().is_some_and(|&(at, _)| at < length.span()));
-        let real: Vec<u64> =
-            script.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_millis() as u64 / u64::from(length.speed)).collect();
-        assert!(real.iter().all(|&millis| millis >= 2_000), "a server needs time to stop: {real:?}");
+        let real: Vec<u64> = script
+            .windows(2)
+            .map(|pair| (pair[1].0 - pair[0].0).as_millis() as u64 / u64::from(length.speed))
+            .collect();
+        assert!(
+            real.iter().all(|&millis| millis >= 2_000),
+            "a server needs time to stop: {real:?}"
+        );
     }
 }

@@ -54,7 +54,18 @@ impl Stage {
         let start = super::simulation_start(length).to_string();
         let speed = length.speed.to_string();
         let dir = place.dir.to_string_lossy().into_owned();
-        let up = ["stack", "up", "--dir", &dir, "--stores", &stores, "--sim-start", &start, "--speed", &speed];
+        let up = [
+            "stack",
+            "up",
+            "--dir",
+            &dir,
+            "--stores",
+            &stores,
+            "--sim-start",
+            &start,
+            "--speed",
+            &speed,
+        ];
         place.run("fakes", &up).await?;
         std::fs::create_dir_all(place.at("log"))?;
         let mut stage = Self {
@@ -97,7 +108,8 @@ impl Stage {
         let late = length.late_minutes().to_string();
         for (seed, (id, _)) in (1_u32..).zip(STORES) {
             let seed = seed.to_string();
-            let mut arguments = vec!["store", "--dir", &dir, "--store", id, "--minutes", &minutes, "--seed", &seed];
+            let mut arguments =
+                vec!["store", "--dir", &dir, "--store", id, "--minutes", &minutes, "--seed", &seed];
             if id == LATE_STORE {
                 arguments.extend(["--late-minutes", &late]);
             } else {
@@ -285,7 +297,11 @@ impl Stage {
     fn start_agent(&mut self, index: usize) -> anyhow::Result<()> {
         let store = STORES[index].0;
         let config = self.edge_config(store);
-        let agent = self.place.start(&format!("edge-{store}"), "edge-agent", &["--config", &config, "run"])?;
+        let agent = self.place.start(
+            &format!("edge-{store}"),
+            "edge-agent",
+            &["--config", &config, "run"],
+        )?;
         self.agents[index] = Some(agent);
         Ok(())
     }
