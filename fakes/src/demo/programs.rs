@@ -2,7 +2,7 @@
 //! its log into the stack's folder. Ends only what it started.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -96,11 +96,6 @@ impl Running {
     /// Returns the process id while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
-    }
-
-    /// Returns the log's path.
-    pub(crate) fn log(&self) -> &Path {
-        &self.log
     }
 
     /// Fails where the program has ended by itself.
