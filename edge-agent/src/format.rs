@@ -104,7 +104,11 @@ impl Refusal {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(next) = cause {
-            text = format!("{text}: {next}");
+            let words = next.to_string();
+            // Some libraries repeat their cause in their own words.
+            if !text.contains(&words) {
+                text = format!("{text}: {words}");
+            }
             cause = next.source();
         }
         Self::new(text)

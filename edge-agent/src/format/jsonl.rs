@@ -91,6 +91,8 @@ impl Framer for JsonlFramer {
 /// Why a line is set aside.
 #[derive(Debug, thiserror::Error)]
 enum LineError {
+    #[error("it is no JSON object")]
+    Object,
     #[error("it is not JSON")]
     Json(#[source] serde_json::Error),
     #[error("it is no canonical receipt")]
@@ -126,6 +128,10 @@ impl JsonlDecoder {
     }
 
     fn item(&self, line: &[u8]) -> Result<Item, LineError> {
+        // An array would be read field by field, in whatever order it has.
+        if line.first() != Some(&b'{') {
+            return Err(LineError::Object);
+        }
         let kind: Kind = serde_json::from_slice(line).map_err(LineError::Json)?;
         if kind.movement.is_some() {
             let line: MovementLine = serde_json::from_slice(line).map_err(LineError::Movement)?;

@@ -55,6 +55,8 @@ enum Fault {
     Record(#[source] RecordError),
     #[error("{0} is missing")]
     Missing(&'static str),
+    #[error("{0} is not UTF-8")]
+    NotUtf8(&'static str),
     #[error("{0} is not usable")]
     Id(&'static str, #[source] IdError),
     #[error("{0} is no figure that a till can mean")]
@@ -97,8 +99,8 @@ impl PoslogDecoder {
     }
 
     fn receipt(&mut self, unit: &Unit) -> Result<Receipt, Fault> {
-        // Files in older code pages differ in texts that are not read; an id that holds the
-        // replacement character is another article than any, so nothing is miscounted.
+        // Files in older code pages differ in texts that are not read; a field that is read and
+        // holds the replacement character is refused, so that no two articles become one.
         let text = String::from_utf8_lossy(&unit.bytes);
         let found = record::read(&text).map_err(Fault::Record)?;
         let mut receipt = self.head(&found)?;
@@ -216,6 +218,7 @@ fn status(retail: &Retail) -> Result<Option<NotCounted>, Fault> {
 fn needed<'a>(name: &'static str, field: &'a Option<String>) -> Result<&'a str, Fault> {
     match field.as_deref() {
         None | Some("") => Err(Fault::Missing(name)),
+        Some(text) if text.contains(char::REPLACEMENT_CHARACTER) => Err(Fault::NotUtf8(name)),
         Some(text) => Ok(text),
     }
 }
@@ -243,8 +246,10 @@ fn sum(what: &'static str, parts: impl IntoIterator<Item = Cents>) -> Result<Cen
 }
 
 fn label(name: &'static str, field: &Option<String>) -> Result<Option<Label>, Fault> {
-    let text = field.as_deref().filter(|text| !text.is_empty());
-    text.map(Label::new).transpose().map_err(|error| Fault::Id(name, error))
+    if field.as_deref().is_none_or(str::is_empty) {
+        return Ok(None);
+    }
+    Label::new(needed(name, field)?).map(Some).map_err(|error| Fault::Id(name, error))
 }
 
 /// Brings an item's number into the form of the canonical receipt: 14 digits where it is one of a

@@ -1,0 +1,4 @@
+//! What the agent promises, each promise in a file of its own.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
+
+mod formats;
