@@ -4,9 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use shared::topics::Topic;
+
+use crate::broker::rights::PREFIX;
+use crate::error::StackError;
+use crate::publish::Publisher;
+use crate::stack::Stack;
 
 mod demo;
+mod fleet;
 pub mod out;
+mod replay;
 mod stack;
 mod store;
 mod verify;
@@ -28,6 +36,10 @@ enum Command {
     Demo(demo::Demo),
     /// Plays one store: files of its tills and stock documents appear when they are due
     Store(store::Store),
+    /// Publishes the ready-made store-minutes of many stores straight to Kafka
+    Fleet(fleet::Fleet),
+    /// Plays real receipt lines again, to Kafka or as till files of one store
+    Replay(replay::Replay),
     /// Compares what was issued with database and warehouse, to the cent
     Verify(verify::Verify),
     /// Serves the links of a stack; started by `stack up`
@@ -45,6 +57,8 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Demo(demo) => return demo::run(demo).await,
         Command::Stack(command) => stack::run(command).await,
         Command::Store(store) => store::run(store).await,
+        Command::Fleet(fleet) => fleet::run(fleet).await,
+        Command::Replay(replay) => replay::run(replay).await,
         Command::Verify(verify) => return verify::run(verify).await,
         Command::LinkServe { dir } => crate::stack::serve_links(&dir).await.map_err(Into::into),
     };
@@ -67,4 +81,11 @@ fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
             _ = key.recv() => {}
         }
     })
+}
+
+/// Connects to a stack's broker as its fakes, for store-minutes.
+fn publisher(dir: &std::path::Path) -> Result<Publisher, StackError> {
+    let stack = Stack::open(dir)?;
+    let topic = Topic::StoreMinutes.name(PREFIX);
+    Publisher::new(&stack.brokers(), &stack.layout().credentials("fakes"), &topic)
 }

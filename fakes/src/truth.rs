@@ -122,6 +122,8 @@ pub struct IssuedTill {
     pub series: Series,
     /// The numbers that count.
     pub receipts: Ranges,
+    /// The numbers that were no sale.
+    pub numbers_without_sale: Ranges,
     /// How many receipts count.
     pub receipt_count: u64,
     /// Sum of the lines.
@@ -184,6 +186,7 @@ impl Entry {
             till: till.till.clone(),
             series: till.series.clone(),
             receipts: till.receipts.clone(),
+            numbers_without_sale: till.numbers_without_sale.clone(),
             receipt_count: till.receipt_count,
             lines_cents: till.lines_cents,
             tax_added_cents: till.tax_added_cents,
