@@ -138,7 +138,7 @@ async fn is_done(stop: impl Future<Output = ()>) -> bool {
 
 /// Opens the stores, each where an earlier fleet left it.
 fn members(order: &Order, clock: &Clock) -> Result<BTreeMap<StoreId, Member>, StackError> {
-    let assortment = Arc::new(Assortment::new(ARTICLES));
+    let assortment = Arc::new(Assortment::new(ARTICLES, Country::Germany));
     let mut members = BTreeMap::new();
     for number in 1..=order.stores {
         let store = StoreId::new(&format!("F{number:04}"))

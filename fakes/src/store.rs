@@ -109,7 +109,8 @@ pub async fn run(
     clock: &Clock,
     stop: impl Future<Output = ()>,
 ) -> Result<Issued, StackError> {
-    let mut shop = Shop::new(order.plan.clone(), Arc::new(Assortment::new(ARTICLES)));
+    let assortment = Arc::new(Assortment::new(ARTICLES, order.plan.country));
+    let mut shop = Shop::new(order.plan.clone(), assortment);
     let issuer = format!("store-{}", order.plan.store);
     let last = go_on_behind(&mut shop, order, &issuer)?;
     let noting = || StackError::foreign("the truth cannot be noted");
@@ -390,7 +391,8 @@ mod tests {
         let order = order();
         let first: Minute = "2026-11-23T09:00:00Z".parse().unwrap();
         let minutes: Vec<Minute> = minutes_from(first, order.minutes).collect();
-        let mut shop = Shop::new(order.plan.clone(), Arc::new(Assortment::new(100)));
+        let assortment = Arc::new(Assortment::new(100, Country::Germany));
+        let mut shop = Shop::new(order.plan.clone(), assortment);
         let mut schedule = Schedule::new(&order, minutes.last().copied());
         for minute in &minutes {
             schedule.add(*minute, shop.minute(*minute));

@@ -455,7 +455,7 @@ mod tests {
         ledger.file.write_all(&ENTRY.as_bytes()[..50]).unwrap();
         let mut seen = Vec::new();
         read(dir.path(), |entry| seen.push(entry)).unwrap();
-        assert_eq!(seen, [entry.clone()]);
+        assert_eq!(seen, std::slice::from_ref(&entry));
         let mut again = Ledger::open(dir.path(), "store-10").unwrap();
         again.note(std::slice::from_ref(&entry)).unwrap();
         let mut count = 0;

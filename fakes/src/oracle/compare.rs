@@ -189,3 +189,128 @@ fn day(number: i32) -> String {
     let date = chrono::NaiveDate::from_epoch_days(number);
     date.map_or_else(|| number.to_string(), |date| date.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::holdings::{
+        MovementFact, MovementSums, Place, RowFact, RowSums, TillFact, TillSums,
+    };
+    use super::*;
+
+    const PLACE: Place<'static> = Place { store: "10", day: 20_780, minute: 29_923_781, till: "3" };
+
+    fn holdings() -> Holdings {
+        let mut holdings = Holdings::new(&BTreeSet::new());
+        for side in Side::ALL {
+            let sums = TillSums { receipts: 2, total_cents: 500, ..TillSums::default() };
+            holdings.add_till(side, &TillFact { place: PLACE, sums });
+            holdings.add_row(side, &row("sale", 2000));
+            holdings.add_movement(side, &movement("count", ("C/1", 0), 10_000));
+            holdings.add_movement(side, &movement("delivery", ("D/1", 1), 5000));
+        }
+        let key = holdings.stock_key("10", "04012345678901", "pcs");
+        // The sale takes effect at its minute's end, long after the count.
+        holdings.set_on_hand(Side::Postgres, key, 13_000);
+        holdings
+    }
+
+    fn row(kind: &'static str, quantity_milli: i128) -> RowFact<'static> {
+        RowFact {
+            place: PLACE,
+            article: "04012345678901",
+            kind,
+            unit: "pcs",
+            void: false,
+            seller: None,
+            restock: None,
+            sums: RowSums { lines: 1, quantity_milli, amount_cents: 398, discount_cents: 0 },
+        }
+    }
+
+    fn movement(
+        kind: &'static str,
+        (id, at): (&'static str, i64),
+        quantity_milli: i128,
+    ) -> MovementFact<'static> {
+        let sums = MovementSums { movements: 1, quantity_milli };
+        MovementFact { store: "10", at, id, article: "04012345678901", kind, unit: "pcs", sums }
+    }
+
+    fn outcome(plant: impl FnOnce(&mut Holdings)) -> Report {
+        let (mut holdings, mut report) = (holdings(), Report::new(Side::ALL.to_vec()));
+        plant(&mut holdings);
+        add(&mut report, holdings);
+        report
+    }
+
+    #[test]
+    fn what_all_sides_say_alike_is_exact() {
+        let report = outcome(|_| {});
+        assert!(report.is_exact(), "{:?}", report.differences);
+        let totals = report.totals[2].1;
+        assert_eq!((totals.receipts, totals.lines, totals.on_hand_milli), (2, 1, 13_000));
+    }
+
+    #[test]
+    fn a_receipt_too_few_is_found_where_it_is() {
+        let report = outcome(|holdings| {
+            let sums = TillSums { receipts: -1, total_cents: -1, ..TillSums::default() };
+            holdings.add_till(Side::Lake, &TillFact { place: PLACE, sums });
+        });
+        assert_eq!(report.difference_count, 1);
+        let found = &report.differences[0];
+        assert_eq!(found.store, "10");
+        assert_eq!(found.place, "till 3 at 2026-11-23T09:41:00Z (business day 2026-11-23)");
+        let same = "receipts 2, total_cents 500";
+        assert_eq!(found.said, [same, same, "receipts 1, total_cents 499"]);
+    }
+
+    #[test]
+    fn a_line_under_another_kind_differs_twice_and_in_stock() {
+        let report = outcome(|holdings| {
+            let mut less = row("sale", -2000);
+            less.sums =
+                RowSums { lines: -1, quantity_milli: -2000, amount_cents: -398, discount_cents: 0 };
+            holdings.add_row(Side::Lake, &less);
+            holdings.add_row(Side::Lake, &row("deposit", 2000));
+        });
+        assert_eq!(report.difference_count, 3);
+        assert!(report.differences[0].place.ends_with("article 04012345678901 (deposit, pcs)"));
+        assert_eq!(report.differences[2].said[2], "on_hand_milli 15000");
+    }
+
+    #[test]
+    fn a_movement_that_counts_twice_is_found_in_the_movements_and_in_stock() {
+        let report = outcome(|holdings| {
+            holdings.add_movement(Side::Truth, &movement("delivery", ("D/1", 1), 5000));
+        });
+        assert_eq!(report.difference_count, 2);
+        assert!(report.differences[0].place.starts_with("movement D/1 (delivery of article"));
+    }
+
+    #[test]
+    fn stock_that_the_database_keeps_wrongly_is_found() {
+        let report = outcome(|holdings| {
+            let key = holdings.stock_key("10", "04012345678901", "pcs");
+            holdings.set_on_hand(Side::Postgres, key, 13_001);
+        });
+        assert_eq!(report.difference_count, 1);
+        assert_eq!(report.differences[0].place, "stock on hand of article 04012345678901 in pcs");
+    }
+
+    #[test]
+    fn of_two_counts_at_one_instant_the_larger_id_holds_and_later_changes_add() {
+        let count = |id, quantity| movement("count", (id, 60), quantity);
+        let report = outcome(|holdings| {
+            for side in Side::ALL {
+                holdings.add_movement(side, &count("C/3", 7000));
+                holdings.add_movement(side, &count("C/2", 9000));
+                holdings.add_movement(side, &movement("waste", ("W/1", 60), -1000));
+                holdings.add_movement(side, &movement("announced", ("A/1", 61), 9000));
+            }
+            let key = holdings.stock_key("10", "04012345678901", "pcs");
+            holdings.set_on_hand(Side::Postgres, key, 5000);
+        });
+        assert!(report.is_exact(), "{:?}", report.differences);
+    }
+}

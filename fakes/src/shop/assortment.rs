@@ -6,6 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use shared::ids::Article;
 use shared::words::Unit;
 
+use super::Country;
+
 /// Popularity falls with this power of the rank: measured in a real store.
 const ZIPF: f64 = 0.65;
 /// Prices in cents: the twentieths of a lognormal with median 1.59 and sigma 0.70, ending in 9.
@@ -56,12 +58,12 @@ pub struct Assortment {
 }
 
 impl Assortment {
-    /// Fills the shelves with this many articles, at least one.
-    pub fn new(articles: u32) -> Self {
+    /// Fills the shelves of a country's shop with this many articles, at least one.
+    pub fn new(articles: u32, country: Country) -> Self {
         let ranks = 1..=articles.max(1);
         let weights = ranks.clone().map(|rank| f64::from(rank).powf(-ZIPF));
         let popularity = WeightedIndex::new(weights).expect("weights are positive");
-        Self { items: ranks.map(item).collect(), popularity }
+        Self { items: ranks.map(|rank| item(rank, country)).collect(), popularity }
     }
 
     pub(crate) fn pick(&self, dice: &mut ChaCha8Rng) -> &Item {
@@ -70,17 +72,25 @@ impl Assortment {
 }
 
 /// One in twenty is weighed, one in twenty of the others bears a deposit, one in five has full VAT.
-fn item(rank: u32) -> Item {
+fn item(rank: u32, country: Country) -> Item {
     let mixed = rank.wrapping_mul(2_654_435_761) >> 8;
     let weighed = rank % 20 == 7;
     let drink = rank % 20 == 3;
     let full = drink || (rank % 6 == 1 && !weighed);
     Item {
         article: gtin(u64::from(rank)),
-        unit: if weighed { Unit::Kilograms } else { Unit::Pieces },
+        unit: if weighed { weight(country) } else { Unit::Pieces },
         price_cents: PRICES[mixed as usize % PRICES.len()],
         vat: if full { VatClass::Full } else { VatClass::Reduced },
         deposit_cents: if drink { 25 } else { 0 },
+    }
+}
+
+/// An American till weighs in pounds, for which there is no word of our own.
+fn weight(country: Country) -> Unit {
+    match country {
+        Country::Germany => Unit::Kilograms,
+        Country::America => Unit::new("lb").expect("letters are a word"),
     }
 }
 
@@ -113,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_fifth_of_the_articles_bears_full_vat_and_a_twentieth_is_weighed() {
-        let items = Assortment::new(1200).items;
+        let items = Assortment::new(1200, Country::Germany).items;
         let full = items.iter().filter(|item| item.vat == VatClass::Full).count();
         let weighed = items.iter().filter(|item| item.unit == Unit::Kilograms).count();
         assert!((180..=300).contains(&full), "{full}");

@@ -90,8 +90,8 @@ fn renumber(lines: &mut [Line]) {
 
 fn sold(dice: &mut ChaCha8Rng, item: &Item, country: Country) -> Line {
     let quantity = match item.unit {
-        Unit::Kilograms => dice.random_range(8..250_i64) * 10,
-        Unit::Pieces | Unit::Litres | Unit::Metres | Unit::Unknown(_) => pieces(dice) * 1000,
+        Unit::Kilograms | Unit::Unknown(_) => dice.random_range(8..250_i64) * 10,
+        Unit::Pieces | Unit::Litres | Unit::Metres => pieces(dice) * 1000,
     };
     let regular = divided(quantity * item.price_cents, 1000);
     let discount = match country {

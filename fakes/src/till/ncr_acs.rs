@@ -62,8 +62,8 @@ fn retail(xml: &mut Xml, receipt: &Receipt, ended: &str) {
 fn goods(xml: &mut Xml, line: &Line) {
     let void = if line.void { "VoidFlag=\"true\" " } else { "" };
     let weighed = match line.unit {
-        Unit::Kilograms => " acs:weightItem=\"true\"",
-        Unit::Pieces | Unit::Litres | Unit::Metres | Unit::Unknown(_) => "",
+        Unit::Kilograms | Unit::Unknown(_) => " acs:weightItem=\"true\"",
+        Unit::Pieces | Unit::Litres | Unit::Metres => "",
     };
     let empties = line.kind == LineKind::DepositRefund;
     let (item, quantity) = match empties {

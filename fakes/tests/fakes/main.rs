@@ -1,9 +1,14 @@
-//! What the fakes promise: a stack that stands, survives and leaves nothing, and refuses strangers.
+//! What the fakes promise: a stack that stands, survives and leaves nothing, and refuses strangers;
+//! a shop that adds up; an oracle that finds every difference.
 #![allow(clippy::unwrap_used, reason = "a test may end where its world is not as it must be")]
 
 mod disturbed;
+mod oracle;
 mod refusals;
+mod replay;
+mod shop;
 mod stack;
+mod tills;
 
 /// Held by each test that puts up a stack of its own: several brokers that start at once on a small
 /// machine outlast every deadline.
