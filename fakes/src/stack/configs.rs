@@ -8,7 +8,7 @@ use serde::Serialize;
 use shared::time::Simulation;
 
 use super::layout::Layout;
-use super::spec::StoreSpec;
+use super::spec::{StoreSpec, TillFormat};
 use super::state::State;
 use crate::authority::Credentials;
 use crate::broker::rights::{CENTRAL_GROUPS, PREFIX};
@@ -110,6 +110,7 @@ pub fn write_clock(layout: &Layout, simulation: &Simulation) -> Result<(), Stack
 
 fn write_store(layout: &Layout, state: &State, store: &StoreSpec) -> Result<(), StackError> {
     files::create_folder(&layout.tills(&store.id))?;
+    files::create_folder(&layout.stock(&store.id))?;
     files::create_folder_with_mode(&layout.edge(&store.id), 0o700)?;
     let key = layout.edge(&store.id).join("buffer.key");
     if !key.exists() {
@@ -147,7 +148,7 @@ struct Edge {
     first_box: bool,
     buffer: Buffer,
     kafka: EdgeKafka,
-    sources: [Source; 1],
+    sources: [Source; 2],
 }
 
 #[derive(Serialize)]
@@ -193,13 +194,22 @@ impl Edge {
                 certificate: own.certificate,
                 key: own.key,
             },
-            sources: [Source {
-                name: "tills",
-                kind: "directory",
-                path: layout.tills(&store.id),
-                format: store.format.format(),
-                dialect: store.format.dialect(),
-            }],
+            sources: [
+                Source {
+                    name: "tills",
+                    kind: "directory",
+                    path: layout.tills(&store.id),
+                    format: store.format.format(),
+                    dialect: store.format.dialect(),
+                },
+                Source {
+                    name: "stock",
+                    kind: "directory",
+                    path: layout.stock(&store.id),
+                    format: TillFormat::JsonLines.format(),
+                    dialect: None,
+                },
+            ],
         }
     }
 }

@@ -83,6 +83,11 @@ impl Layout {
         self.dir.join("tills").join(store.as_str())
     }
 
+    /// Returns the folder into which a store's stock documents come, as JSON Lines.
+    pub fn stock(&self, store: &StoreId) -> PathBuf {
+        self.dir.join("stock").join(store.as_str())
+    }
+
     /// Returns the folder in which a store's agent keeps its state.
     pub fn edge(&self, store: &StoreId) -> PathBuf {
         self.dir.join("edge").join(store.as_str())

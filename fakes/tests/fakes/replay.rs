@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fakes::replay::{batches, read, receipts, to_folder};
@@ -175,12 +174,13 @@ fn golden(path: &Path, columns: [&str; 4]) -> BTreeMap<String, Sums> {
 }
 
 /// Returns the folder of the real lines, or says that it is absent.
+#[allow(clippy::print_stderr, reason = "what is skipped is said plainly")]
 fn data() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let shared = std::env::var_os("FRISCHMARKT_SHARED").map_or(beside, PathBuf::from);
     let folder = shared.join("data/retail/completejourney_sample");
     if !folder.exists() {
-        writeln!(std::io::stderr(), "skipped: {} is absent", folder.display()).unwrap();
+        eprintln!("skipped: {} is absent", folder.display());
         return None;
     }
     Some(folder)
