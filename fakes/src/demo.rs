@@ -67,10 +67,9 @@ async fn play(stage: &mut Stage, length: Length) -> anyhow::Result<Report> {
         length.minutes, length.speed
     ));
     screen.say(&format!(
-        "{}  store {} has a till whose files come {} minutes late; copies are printed throughout",
+        "{}  store {} has a till whose files come 20 minutes late; receipts are printed twice, files sent twice",
         stage.clock_text(),
         stage::LATE_STORE,
-        length.late_minutes()
     ));
     stage.open_shops(length)?;
     let mut faults = script(length).into_iter().peekable();

@@ -65,11 +65,6 @@ impl Length {
     pub(crate) fn span(self) -> Duration {
         Duration::from_secs(u64::from(self.minutes) * 60)
     }
-
-    /// How many simulated minutes the late till's files take: 20 in an hour.
-    pub(crate) fn late_minutes(self) -> u32 {
-        (self.minutes / 3).max(1)
-    }
 }
 
 /// Returns what happens, with its simulated time after the start, in order.
@@ -98,7 +93,6 @@ mod tests {
     fn an_hour_takes_two_minutes_and_the_line_is_cut_for_ten() {
         let length = Length::of(60);
         assert_eq!(length, Length { minutes: 60, speed: 30 });
-        assert_eq!(length.late_minutes(), 20);
         let script = script(length);
         let cut = script[1].0 - script[0].0;
         assert!(cut >= Duration::from_secs(600) && cut < Duration::from_secs(610), "{cut:?}");

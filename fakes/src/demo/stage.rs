@@ -105,14 +105,11 @@ impl Stage {
     /// Starts the shops, one process a store.
     pub(crate) fn open_shops(&mut self, length: Length) -> anyhow::Result<()> {
         let (dir, minutes) = (self.dir(), length.minutes.to_string());
-        let late = length.late_minutes().to_string();
         for (seed, (id, _)) in (1_u32..).zip(STORES) {
             let seed = seed.to_string();
             let mut arguments =
                 vec!["store", "--dir", &dir, "--store", id, "--minutes", &minutes, "--seed", &seed];
-            if id == LATE_STORE {
-                arguments.extend(["--late-minutes", &late]);
-            } else {
+            if id != LATE_STORE {
                 arguments.push("--no-late-till");
             }
             let shop = self.place.start(&format!("shop-{id}"), "fakes", &arguments)?;
