@@ -5,6 +5,7 @@ mod check;
 mod deadletters;
 mod migrate;
 mod out;
+mod reconcile;
 mod topics;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use shared::ids::StoreId;
+use shared::time::BusinessDay;
 
 use crate::config::Config;
 
@@ -45,6 +47,8 @@ pub enum Command {
     Topics(TopicsCommand),
     /// Check the configuration and whether Kafka, Postgres and the lake can be reached.
     Check,
+    /// Compare what Kafka, Postgres and the lake hold; ends with 1 where they differ.
+    Reconcile(ReconcileArguments),
     /// Look at what was refused.
     #[command(subcommand)]
     Deadletters(DeadlettersCommand),
@@ -83,6 +87,23 @@ pub enum DeadlettersCommand {
     },
 }
 
+/// What to compare.
+#[derive(Debug, Args)]
+pub struct ReconcileArguments {
+    /// This business day only.
+    #[arg(long)]
+    day: Option<BusinessDay>,
+    /// This store only.
+    #[arg(long)]
+    store: Option<StoreId>,
+    /// Real seconds that the lake has to catch up with Postgres.
+    #[arg(long, default_value_t = 60)]
+    wait_seconds: u64,
+    /// How to write.
+    #[command(flatten)]
+    style: Style,
+}
+
 /// How answers are written.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Style {
@@ -97,6 +118,7 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate::run(&config).await,
         Command::Topics(TopicsCommand::Apply { stores }) => topics::apply(&config, &stores).await,
         Command::Check => check::run(&config).await,
+        Command::Reconcile(arguments) => reconcile::run(&config, arguments).await,
         Command::Deadletters(DeadlettersCommand::List { limit, style }) => {
             deadletters::list(&config, limit, style).await
         }

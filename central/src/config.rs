@@ -26,6 +26,7 @@
 //! [lake]
 //! path = "/var/lib/frischmarkt/lake" # a folder or s3://bucket/prefix
 //! flush_seconds = 5                  # default
+//! upkeep_minutes = 60                # default; between compactions, of the real clock
 //! options = {}                       # what the object store wants to know
 //! [judge]
 //! oldest_business_day = "2017-01-01" # default: 400 days before a record's arrival
@@ -121,6 +122,8 @@ pub struct LakeConfig {
     pub path: String,
     /// Seconds between commits, of the real clock.
     pub flush_seconds: u64,
+    /// Minutes between two rounds of compaction, of the real clock.
+    pub upkeep_minutes: u64,
     /// What the object store wants to know.
     pub options: BTreeMap<String, String>,
 }
@@ -279,12 +282,14 @@ fn read_postgres(mut section: Section, faults: &mut Faults) -> Option<PostgresCo
 fn read_lake(mut section: Section, faults: &mut Faults) -> Option<LakeConfig> {
     let path = section.text("path", "a folder or s3://bucket/prefix", faults);
     let flush_seconds = section.number("flush_seconds", 1..=3_600, 5, faults);
+    let upkeep_minutes = section.number("upkeep_minutes", 1..=10_080, 60, faults);
     let options = section.texts("options", faults);
     let path = path.map(|path| section.place(&path));
     section.finish(faults);
     Some(LakeConfig {
         path: path?,
         flush_seconds: u64::try_from(flush_seconds?).ok()?,
+        upkeep_minutes: u64::try_from(upkeep_minutes?).ok()?,
         options: options?,
     })
 }

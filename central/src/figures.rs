@@ -161,7 +161,8 @@ pub fn add_batch(to: &mut FiguresByKey, batch: &StoreMinute, part: Part, grain: 
         minute: (grain == Grain::Till).then(|| batch.minute.start()),
         till: till.filter(|_| grain == Grain::Till).map(str::to_owned),
     };
-    let mut add = |key: Key, columns| to.entry(key).or_default().add(&Figures::of_part(part, columns));
+    let mut add =
+        |key: Key, columns| to.entry(key).or_default().add(&Figures::of_part(part, columns));
     match part {
         Part::Sales => {
             for row in &batch.sales {
@@ -223,9 +224,6 @@ mod tests {
             minute: Some("2026-11-23T09:41:00Z".parse().unwrap()),
             till: Some("3".to_owned()),
         };
-        assert_eq!(
-            key.to_string(),
-            "store 10 day 2026-11-23 minute 2026-11-23T09:41:00Z till 3"
-        );
+        assert_eq!(key.to_string(), "store 10 day 2026-11-23 minute 2026-11-23T09:41:00Z till 3");
     }
 }

@@ -284,11 +284,8 @@ impl Follower {
         if ranges.is_empty() {
             return Ok(());
         }
-        let verdicts = self
-            .store
-            .verdicts(&self.generation, &ranges)
-            .await
-            .map_err(LakeError::Verdicts)?;
+        let verdicts =
+            self.store.verdicts(&self.generation, &ranges).await.map_err(LakeError::Verdicts)?;
         let (ready, mismatches) = self.pending.take_judged(&self.generation, &verdicts);
         self.ready = ready;
         for (partition, mismatch) in mismatches {

@@ -3,7 +3,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod figures;
 pub mod kafka;
+pub mod lake;
+pub mod reconcile;
 pub mod store;
 pub mod tls;
 pub mod topics;

@@ -5,6 +5,8 @@ mod days;
 pub mod dead_letters;
 mod migrate;
 pub mod progress;
+pub mod totals;
+pub mod verdicts;
 
 use std::time::Duration;
 

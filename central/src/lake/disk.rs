@@ -56,8 +56,10 @@ impl ObjectStore for SyncedFolder {
     ) -> Result<PutResult> {
         let path = self.0.path_to_filesystem(location)?;
         let staged = staged_beside(&path);
-        blocking(move || stage(&staged, &payload).and_then(|()| place(&staged, &path, &options.mode)))
-            .await?;
+        blocking(move || {
+            stage(&staged, &payload).and_then(|()| place(&staged, &path, &options.mode))
+        })
+        .await?;
         Ok(PutResult { e_tag: None, version: None })
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Waiting {
 
 /// Why a partition cannot go on: its topic is not the one that was judged.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Mismatch {
+pub(super) enum Mismatch {
     /// The record at the offset is not the judged one.
     #[error("the record at offset {0} is not the one that was judged: was the topic made anew?")]
     OtherRecord(i64),

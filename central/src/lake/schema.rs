@@ -261,14 +261,29 @@ mod tests {
     #[test]
     fn a_table_without_rows_still_has_its_columns() {
         let columns = LakeTable::Sales.columns().unwrap();
-        let names: Vec<&str> =
-            columns.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
         assert_eq!(
             names,
             [
-                "store", "business_day", "minute", "till", "article", "kind", "unit",
-                "quantity_milli", "amount_cents", "discount_cents", "adjustment_share_cents",
-                "vat_key", "vat_bp", "void", "lines", "text", "seller", "restock", "stream",
+                "store",
+                "business_day",
+                "minute",
+                "till",
+                "article",
+                "kind",
+                "unit",
+                "quantity_milli",
+                "amount_cents",
+                "discount_cents",
+                "adjustment_share_cents",
+                "vat_key",
+                "vat_bp",
+                "void",
+                "lines",
+                "text",
+                "seller",
+                "restock",
+                "stream",
                 "sequence"
             ]
         );

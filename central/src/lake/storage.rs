@@ -119,10 +119,7 @@ impl Storage {
 async fn prove_put_if_absent(store: &dyn ObjectStore) -> Result<(), StorageError> {
     let name = Path::from(format!("put-if-absent-{}", uuid::Uuid::now_v7()));
     let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    store
-        .put_opts(&name, "first".into(), create())
-        .await
-        .map_err(StorageError::Unreachable)?;
+    store.put_opts(&name, "first".into(), create()).await.map_err(StorageError::Unreachable)?;
     let second = store.put_opts(&name, "second".into(), create()).await;
     store.delete(&name).await.map_err(StorageError::Unreachable)?;
     match second {

@@ -136,8 +136,7 @@ impl Table {
     /// Opens a table, or makes it.
     pub async fn open(storage: &Storage, what: LakeTable) -> Result<Self, TableError> {
         let table = what.name();
-        let log =
-            storage.log_store(table).map_err(|source| TableError::Place { table, source })?;
+        let log = storage.log_store(table).map_err(|source| TableError::Place { table, source })?;
         let read = |source| TableError::Read { table, source: Box::new(source) };
         let mut delta = DeltaTable::new(log);
         if !delta.verify_deltatable_existence().await.map_err(read)? {
@@ -238,9 +237,8 @@ impl Table {
 
     fn is_worth_a_commit(&self, due: &[Due<'_>]) -> bool {
         let idle_for_long = self.committed_at.elapsed() >= IDLE_SPAN;
-        due.iter().any(|part| {
-            !part.batches.is_empty() || part.advanced >= IDLE_RECORDS || idle_for_long
-        })
+        due.iter()
+            .any(|part| !part.batches.is_empty() || part.advanced >= IDLE_RECORDS || idle_for_long)
     }
 
     /// The order is the guarantee: data files, then the log entry that names them and the offsets.
@@ -287,8 +285,7 @@ impl Table {
         if batches.is_empty() {
             return Ok(Vec::new());
         }
-        let rows =
-            self.what.rows(&batches).map_err(|source| TableError::Row { table, source })?;
+        let rows = self.what.rows(&batches).map_err(|source| TableError::Row { table, source })?;
         let commit = |source| TableError::Commit { table, source: Box::new(source) };
         let mut writer = RecordBatchWriter::for_table(&self.delta).map_err(commit)?;
         writer.write(rows).await.map_err(commit)?;

@@ -1,8 +1,6 @@
 //! What the tables hold, read by the library's own query engine: sums per store and business day, or
 //! finer, and how far each table is. It never writes.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use deltalake::arrow::array::{Array, AsArray, RecordBatch};
 use deltalake::arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
@@ -120,13 +118,11 @@ impl TableTotals {
     /// Returns the sums of this version.
     pub async fn figures(&self, scope: &Scope, grain: Grain) -> Result<FiguresByKey, TotalsError> {
         let Some(delta) = &self.delta else { return Ok(FiguresByKey::new()) };
-        let provider = delta.table_provider().await.map_err(|source| self.read(source))?;
+        let provider = delta.table_provider().await.map_err(|source| self.query(source))?;
         let context = SessionContext::new();
-        let rows = context.read_table(Arc::new(provider)).and_then(|all| within(all, scope));
+        let rows = context.read_table(provider).and_then(|all| within(all, scope));
         let rows = rows.map_err(|source| self.query(source))?;
-        context
-            .register_table("rows", rows.into_view())
-            .map_err(|source| self.query(source))?;
+        context.register_table("rows", rows.into_view()).map_err(|source| self.query(source))?;
         let (key, sums) = (self.what.key(grain), self.what.sums());
         let sql = format!("SELECT {sums}, {key} FROM rows GROUP BY {key}");
         let found = async { context.sql(&sql).await?.collect().await }.await;

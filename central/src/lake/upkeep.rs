@@ -83,17 +83,12 @@ pub async fn run(storage: Storage, plan: Plan) {
 /// Does one round on one table, which must exist.
 pub async fn look_after(storage: &Storage, what: LakeTable) -> Result<Done, UpkeepError> {
     let table = what.name();
-    let log =
-        storage.log_store(table).map_err(|source| UpkeepError::Place { table, source })?;
-    let failed =
-        |step| move |source| UpkeepError::Step { step, table, source: Box::new(source) };
+    let log = storage.log_store(table).map_err(|source| UpkeepError::Place { table, source })?;
+    let failed = |step| move |source| UpkeepError::Step { step, table, source: Box::new(source) };
     let mut delta = DeltaTable::new(log);
     delta.load().await.map_err(failed("load"))?;
-    let (delta, compacted) = delta
-        .optimize()
-        .with_max_concurrent_tasks(TASKS_MAX)
-        .await
-        .map_err(failed("compact"))?;
+    let (delta, compacted) =
+        delta.optimize().with_max_concurrent_tasks(TASKS_MAX).await.map_err(failed("compact"))?;
     let (mut delta, vacuumed) = delta
         .vacuum()
         .with_mode(VacuumMode::Full)

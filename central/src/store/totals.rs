@@ -224,10 +224,7 @@ fn add_row(figures: &mut FiguresByKey, part: Part, row: &Row) {
     let key = Key {
         store: row.get("store"),
         day: BusinessDay::new(row.get("business_day")),
-        minute: row
-            .try_get::<_, DateTime<Utc>>("minute")
-            .ok()
-            .map(Timestamp::from_utc),
+        minute: row.try_get::<_, DateTime<Utc>>("minute").ok().map(Timestamp::from_utc),
         till: row.try_get("till").ok(),
     };
     let sums = [row.get(0), row.get(1), row.get(2)];

@@ -1,0 +1,79 @@
+//! `central reconcile`: whether the topic, Postgres and the lake hold the same, and where not.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{ReconcileArguments, out};
+use crate::config::Config;
+use crate::figures::{Figures, Scope};
+use crate::reconcile::{Order, Report, reconcile};
+
+/// Ends with 0 where everything is equal, else with 1.
+pub(crate) async fn run(
+    config: &Config,
+    arguments: ReconcileArguments,
+) -> anyhow::Result<ExitCode> {
+    let order = Order {
+        scope: Scope { store: arguments.store, day: arguments.day },
+        wait: Duration::from_secs(arguments.wait_seconds),
+    };
+    let report = reconcile(config, &order).await?;
+    if arguments.style.json {
+        out::line(serde_json::to_string(&report)?)?;
+    } else {
+        write(&report)?;
+    }
+    Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(report: &Report) -> std::io::Result<()> {
+    out::line(row("", Figures::NAMES.map(str::to_owned)))?;
+    for (place, figures) in
+        [("kafka", &report.kafka), ("postgres", &report.postgres), ("lake", &report.lake)]
+    {
+        out::line(row(place, figures.values().map(|number| number.to_string())))?;
+    }
+    out::line(format_args!(
+        "{} records judged, {} of them accepted",
+        report.records, report.accepted
+    ))?;
+    if report.days_no_longer_in_kafka > 0 {
+        out::line(format_args!(
+            "{} days of stores are no longer whole in Kafka: there Postgres and the lake are compared",
+            report.days_no_longer_in_kafka
+        ))?;
+    }
+    for fault in &report.faults {
+        out::line(fault)?;
+    }
+    for difference in &report.differences {
+        out::line(difference)?;
+    }
+    for one in &report.article_days {
+        let [quantity, amount, lines] = one.kept;
+        let [row_quantity, row_amount, row_lines] = one.rows;
+        out::line(format_args!(
+            "{}: article_day has quantity {quantity} amount {amount} lines {lines}, \
+             the rows {row_quantity}, {row_amount}, {row_lines}",
+            one.place
+        ))?;
+    }
+    out::line(verdict(report))
+}
+
+fn verdict(report: &Report) -> String {
+    if report.equal {
+        return "EQUAL".to_owned();
+    }
+    format!(
+        "DIFFERENT: {} days of stores, {} article days, {} other faults",
+        report.differing_days,
+        report.article_days.len(),
+        report.faults.len()
+    )
+}
+
+fn row(place: &str, cells: [String; 8]) -> String {
+    let cells: String = cells.iter().map(|cell| format!("  {cell:>14}")).collect();
+    format!("{place:<10}{cells}")
+}

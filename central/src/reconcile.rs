@@ -1,0 +1,248 @@
+//! The proof that every place holds the same: the accepted batches in the topic, the views and the
+//! kept sums in Postgres, the tables of the lake; receipts, lines, quantities and cents per store and
+//! business day. Where two differ it looks again at that day alone, per minute and till.
+//!
+//! It may run beside everything else: all places are cut where the lake's own identifiers are, so
+//! what arrives meanwhile belongs to no side. It changes nothing.
+
+mod compare;
+mod topic;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use shared::topics::Topic;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::figures::{Figures, Grain, Key, Part, Scope};
+use crate::lake::schema::LakeTable;
+use crate::lake::storage::Storage;
+use crate::lake::totals::{TableTotals, TotalsError};
+use crate::lake::{self, LakeError};
+use crate::store::totals::{ArticleDifference, Cut, Question};
+use crate::store::{Store, StoreError};
+use compare::Sides;
+use topic::{Reading, TopicTotals};
+
+pub use compare::Difference;
+pub use topic::TopicError;
+
+/// The pause between two looks at a lake that is behind.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Stores' days that are looked into more closely.
+const DAYS_MAX: usize = 5;
+/// Differences that are told of each.
+const DIFFERENCES_MAX: usize = 20;
+
+/// Why nothing can be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The topic's id cannot be found out.
+    #[error("the topic is not known")]
+    Generation(#[source] LakeError),
+    /// Postgres did not answer.
+    #[error("Postgres cannot be read")]
+    Store(#[source] StoreError),
+    /// The topic cannot be read.
+    #[error("the topic cannot be summed up")]
+    Topic(#[source] TopicError),
+    /// The lake cannot be read.
+    #[error("the lake cannot be summed up")]
+    Lake(#[source] TotalsError),
+}
+
+/// What is to be compared.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// Stores and days.
+    pub scope: Scope,
+    /// How long the lake may take to catch up, real time.
+    pub wait: Duration,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// True where everything is equal.
+    pub equal: bool,
+    /// Records in the topic up to where they are judged.
+    pub records: u64,
+    /// Those of them that count.
+    pub accepted: u64,
+    /// Stores' days that the topic no longer holds whole; there only the others are compared.
+    pub days_no_longer_in_kafka: usize,
+    /// Sums of the topic.
+    pub kafka: Figures,
+    /// Sums of the views.
+    pub postgres: Figures,
+    /// Sums of the tables.
+    pub lake: Figures,
+    /// How many stores' days differ.
+    pub differing_days: usize,
+    /// The first differences, as near as they could be located.
+    pub differences: Vec<Difference>,
+    /// Article days whose kept sums are not those of their rows.
+    pub article_days: Vec<ArticleDifference>,
+    /// What else is wrong: records that are not what was judged, a lake that does not catch up.
+    pub faults: Vec<String>,
+}
+
+/// Compares all places.
+pub async fn reconcile(config: &Config, order: &Order) -> Result<Report, ReconcileError> {
+    let store = Store::new(&config.postgres).map_err(ReconcileError::Store)?;
+    let topic = Topic::StoreMinutes.name(&config.kafka.topic_prefix);
+    let generation = lake::generation(config, &topic).await.map_err(ReconcileError::Generation)?;
+    let storage = Storage::new(&config.lake.path, config.lake.options.clone());
+    let judged = store.judged(&generation).await.map_err(ReconcileError::Store)?;
+    let places = Places { config, store, topic, generation, judged };
+    let (lake, mut faults) = places.caught_up_lake(&storage, order.wait).await?;
+    let (sides, topic) =
+        places.sides(&lake, std::slice::from_ref(&order.scope), Grain::Day).await?;
+    let differing = sides.differing();
+    let differences = places.look_closer(&lake, &sides, &differing).await?;
+    let article_days = places.store.article_day_differences(&order.scope).await;
+    let article_days = article_days.map_err(ReconcileError::Store)?;
+    faults.extend(topic.faults);
+    Ok(Report {
+        equal: differing.is_empty() && article_days.is_empty() && faults.is_empty(),
+        records: topic.records,
+        accepted: topic.accepted,
+        days_no_longer_in_kafka: sides.forgotten.len(),
+        kafka: compare::total(&sides.kafka),
+        postgres: compare::total(&sides.postgres),
+        lake: compare::total(&sides.lake),
+        differing_days: differing.len(),
+        differences,
+        article_days,
+        faults,
+    })
+}
+
+/// How the places are reached, and up to where they are compared at most.
+struct Places<'a> {
+    config: &'a Config,
+    store: Store,
+    topic: String,
+    generation: String,
+    judged: Cut,
+}
+
+/// One version of every table, and where it ends.
+struct Lake {
+    tables: Vec<TableTotals>,
+    cuts: BTreeMap<Part, Cut>,
+}
+
+impl Places<'_> {
+    /// Opens the lake once it holds every row that was judged when the comparison began.
+    async fn caught_up_lake(
+        &self,
+        storage: &Storage,
+        wait: Duration,
+    ) -> Result<(Lake, Vec<String>), ReconcileError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let lake = self.lake(storage).await?;
+            let behind = self.behind(&lake).await?;
+            if behind.is_empty() || Instant::now() >= deadline {
+                return Ok((lake, behind));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn lake(&self, storage: &Storage) -> Result<Lake, ReconcileError> {
+        let (mut tables, mut cuts) = (Vec::new(), BTreeMap::new());
+        for what in LakeTable::ALL {
+            let table = TableTotals::open(storage, what).await.map_err(ReconcileError::Lake)?;
+            let mut cut = Cut::new();
+            for &partition in self.judged.keys() {
+                let name = format!("{}/{partition}", self.generation);
+                let end = table.position(&name).await.map_err(ReconcileError::Lake)?;
+                cut.insert(partition, end.unwrap_or(0));
+            }
+            cuts.insert(what.part(), cut);
+            tables.push(table);
+        }
+        Ok(Lake { tables, cuts })
+    }
+
+    async fn behind(&self, lake: &Lake) -> Result<Vec<String>, ReconcileError> {
+        let mut behind = Vec::new();
+        for table in &lake.tables {
+            let part = table.table().part();
+            let span = (&lake.cuts[&part], &self.judged);
+            let lacking = self.store.lacking(&self.generation, part, span).await;
+            let lacking = lacking.map_err(ReconcileError::Store)?;
+            if lacking > 0 {
+                let name = table.table().name();
+                behind.push(format!("the lake's table {name} lacks {lacking} accepted batches"));
+            }
+        }
+        Ok(behind)
+    }
+
+    async fn sides(
+        &self,
+        lake: &Lake,
+        scopes: &[Scope],
+        grain: Grain,
+    ) -> Result<(Sides, TopicTotals), ReconcileError> {
+        let mut sides = Sides::default();
+        for scope in scopes {
+            let question =
+                Question { generation: &self.generation, cuts: &lake.cuts, scope, grain };
+            let figures = self.store.figures(&question).await.map_err(ReconcileError::Store)?;
+            sides.postgres.extend(figures);
+            for table in &lake.tables {
+                let figures = table.figures(scope, grain).await.map_err(ReconcileError::Lake)?;
+                for (key, part) in figures {
+                    sides.lake.entry(key).or_default().add(&part);
+                }
+            }
+        }
+        let reading = Reading {
+            kafka: &self.config.kafka,
+            topic: &self.topic,
+            generation: &self.generation,
+            ends: &self.judged,
+            cuts: &lake.cuts,
+        };
+        let mut topic = topic::read(&self.store, &reading, scopes, grain)
+            .await
+            .map_err(ReconcileError::Topic)?;
+        sides.kafka = std::mem::take(&mut topic.figures);
+        let forgotten = self.store.days_before(&self.generation, &topic.first).await;
+        sides.forgotten = forgotten.map_err(ReconcileError::Store)?;
+        sides.forgotten.retain(|(store, day)| scopes.iter().any(|one| one.holds(store, *day)));
+        Ok((sides, topic))
+    }
+
+    /// Looks at the first differing days per minute and till.
+    async fn look_closer(
+        &self,
+        lake: &Lake,
+        coarse: &Sides,
+        differing: &[Key],
+    ) -> Result<Vec<Difference>, ReconcileError> {
+        let days = &differing[..differing.len().min(DAYS_MAX)];
+        if days.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scopes: Vec<Scope> = days.iter().filter_map(scope_of).collect();
+        let (fine, _) = self.sides(lake, &scopes, Grain::Till).await?;
+        let near = fine.differing().into_iter().flat_map(|key| fine.differences(&key));
+        let near: Vec<Difference> = near.take(DIFFERENCES_MAX).collect();
+        if near.is_empty() {
+            return Ok(days.iter().flat_map(|key| coarse.differences(key)).collect());
+        }
+        Ok(near)
+    }
+}
+
+fn scope_of(key: &Key) -> Option<Scope> {
+    let store = shared::ids::StoreId::new(&key.store).ok()?;
+    Some(Scope { store: Some(store), day: Some(key.day) })
+}
