@@ -49,7 +49,6 @@ async fn an_identifier_that_moved_behind_another_partitions_commit_is_seen() {
     let lake = Folder::new();
     let (mut zombie, mut owner) = (lake.writer().await, lake.writer().await);
     zombie.append(&[slice(P0, 0..2)]).await.unwrap();
-    zombie.positions(&[P0.into(), P1.into()]).await.unwrap();
 
     owner.append(&[slice(P0, 0..4)]).await.unwrap();
     // This commit carries the zombie's snapshot past the owner's, without the owner's partition.

@@ -1,6 +1,7 @@
 //! `reconcile` finds what was altered, wherever it was altered, and nothing where nothing was.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use central::figures::Scope;
@@ -8,7 +9,6 @@ use central::lake::schema::LakeTable;
 use central::lake::storage::Storage;
 use central::lake::table::{Slice, Table};
 use central::reconcile::{Order, Report, reconcile};
-use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::lake_world::{SOON, World};
@@ -97,7 +97,19 @@ async fn rows_that_the_lake_has_twice_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lake_that_lost_a_data_file_is_told_and_one_that_is_empty_is_behind() {
+async fn rows_that_the_lake_lost_are_found() {
+    let world = settled("reconcile_lake_lost").await;
+    remove_last_file(&world, "tills");
+
+    let report = compare(&world, Scope::default()).await;
+
+    assert!(!report.equal && report.faults.is_empty(), "{report:?}");
+    let receipts = report.differences.iter().find(|one| one.figure == "receipts").unwrap();
+    assert_eq!((receipts.kafka, receipts.postgres, receipts.lake), (Some(6), 6, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_that_is_empty_is_behind() {
     let world = settled("reconcile_lake_gone").await;
     std::fs::remove_dir_all(&world.config.lake.path).unwrap();
 
@@ -138,6 +150,20 @@ async fn settled(test: &str) -> World {
     stop.send(()).unwrap();
     role.await.unwrap();
     world
+}
+
+/// Commits by hand that the newest data file of a table is gone.
+fn remove_last_file(world: &World, table: &str) {
+    let log = std::path::Path::new(&world.config.lake.path).join(table).join("_delta_log");
+    let version = (0..).find(|n: &u64| !log.join(format!("{n:020}.json")).exists()).unwrap();
+    let text = std::fs::read_to_string(log.join(format!("{:020}.json", version - 1))).unwrap();
+    let actions = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let add = actions.map(|action| action["add"].clone()).find(|add| !add.is_null()).unwrap();
+    let remove = serde_json::json!({"remove": {
+        "path": add["path"], "dataChange": true, "deletionTimestamp": 0,
+        "partitionValues": add["partitionValues"],
+    }});
+    std::fs::write(log.join(format!("{version:020}.json")), remove.to_string()).unwrap();
 }
 
 async fn compare(world: &World, scope: Scope) -> Report {
