@@ -164,13 +164,16 @@ fn place(staged: &FilePath, path: &FilePath, mode: &PutMode) -> Result<()> {
         PutMode::Create => fs::hard_link(staged, path).and_then(|()| fs::remove_file(staged)),
         PutMode::Update(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
     };
-    placed.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => {
-            give_up(staged, io::Error::from(io::ErrorKind::AlreadyExists));
-            Error::AlreadyExists { path: path.display().to_string(), source: Box::new(source) }
-        }
-        _ => give_up(staged, source),
-    })?;
+    if let Err(source) = placed {
+        let taken = source.kind() == io::ErrorKind::AlreadyExists;
+        let name = path.display().to_string();
+        let failure = give_up(staged, source);
+        return Err(if taken {
+            Error::AlreadyExists { path: name, source: Box::new(failure) }
+        } else {
+            failure
+        });
+    }
     sync_folder(folder_of(path)).map_err(|source| failed(path, source))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use central::figures::{Figures, FiguresByKey, Grain, Part, Scope, add_batch};
+use central::figures::{FiguresByKey, Grain, Part, Scope, add_batch};
 use central::lake::schema::LakeTable;
 use central::lake::storage::Storage;
 use central::lake::table::{Slice, Table, TableError};
@@ -23,9 +23,9 @@ async fn what_is_written_twice_counts_once() {
     let mut writer = lake.writer().await;
     let slice = slice(P0, 0..5);
 
-    writer.append(&[slice.clone()]).await.unwrap();
-    writer.append(&[slice.clone()]).await.unwrap();
-    lake.writer().await.append(&[slice.clone()]).await.unwrap();
+    writer.append(std::slice::from_ref(&slice)).await.unwrap();
+    writer.append(std::slice::from_ref(&slice)).await.unwrap();
+    lake.writer().await.append(std::slice::from_ref(&slice)).await.unwrap();
 
     assert_eq!(lake.figures().await, expected(&[&slice]));
     assert_eq!(writer.positions(&[P0.into()]).await.unwrap()[P0], Some(5));
@@ -203,7 +203,7 @@ impl Folder {
         for what in LakeTable::ALL {
             let table = TableTotals::open(&self.storage(), what).await.unwrap();
             for (key, figures) in table.figures(&Scope::default(), Grain::Till).await.unwrap() {
-                all.entry(key).or_insert_with(Figures::default).add(&figures);
+                all.entry(key).or_default().add(&figures);
             }
         }
         all
