@@ -22,8 +22,8 @@ pub use compare::{DIFFERENCES_MAX, Difference, Report, Totals};
 use holdings::Holdings;
 pub use holdings::Side;
 
-/// Bytes of truth that are compared at once; the keys of this much take about half a gigabyte.
-const SHARE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Rows of truth that are compared at once: their keys and figures take half a gigabyte.
+const SHARE_ROWS_MAX: usize = 1_000_000;
 
 /// Where truth, database and warehouse lie.
 #[derive(Debug, Clone)]
@@ -67,23 +67,34 @@ impl Places {
 
 /// Cuts the stores into shares whose truth fits into memory.
 fn shares(places: &Places) -> Result<Vec<BTreeSet<StoreId>>, StackError> {
-    let mut bytes: BTreeMap<StoreId, u64> = BTreeMap::new();
-    let size = |entry: &Entry| shared::wire::encode(entry).len() as u64;
-    truth::read(&places.dir, |entry| {
-        *bytes.entry(entry.store().clone()).or_default() += size(&entry);
+    let mut rows: BTreeMap<StoreId, usize> = BTreeMap::new();
+    truth::read(&places.dir, |entry| match rows.get_mut(entry.store()) {
+        Some(known) => *known += rows_of(&entry),
+        None => {
+            rows.insert(entry.store().clone(), rows_of(&entry));
+        }
     })
     .map_err(StackError::foreign("the truth cannot be read"))?;
     let mut shares = vec![(BTreeSet::new(), 0)];
-    for (store, size) in bytes {
-        if shares.last().is_some_and(|(_, taken)| *taken > 0 && taken + size > SHARE_BYTES_MAX) {
+    for (store, more) in rows {
+        if shares.last().is_some_and(|(_, taken)| *taken > 0 && taken + more > SHARE_ROWS_MAX) {
             shares.push((BTreeSet::new(), 0));
         }
         if let Some((stores, taken)) = shares.last_mut() {
             stores.insert(store);
-            *taken += size;
+            *taken += more;
         }
     }
     Ok(shares.into_iter().map(|(stores, _)| stores).collect())
+}
+
+fn rows_of(entry: &Entry) -> usize {
+    match entry {
+        Entry::Receipt(receipt) => receipt.lines.len() + 1,
+        Entry::Batch(batch) => batch.sales.len() + batch.tills.len(),
+        Entry::Movement(_) => 1,
+        Entry::WithoutSale(_) => 0,
+    }
 }
 
 /// Returns the stores that somebody else put there.

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may end where its world is not as it must be")]
 
 mod disturbed;
+mod fleet;
 mod oracle;
 mod refusals;
 mod replay;
 mod shop;
 mod stack;
+mod store;
 mod tills;
 
 /// Held by each test that puts up a stack of its own: several brokers that start at once on a small
