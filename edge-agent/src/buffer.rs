@@ -1,0 +1,310 @@
+//! The outbox on disk: what was read, what is still open, what waits for the broker. One thread
+//! owns the writing connection; whoever asks waits until its transaction is committed. It never
+//! says "taken" before the disk has it, and never forgets a batch that the broker has not confirmed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use shared::ids::{ReceiptNumber, Sequence, StreamId, TillId};
+use shared::minute::{Counts, Loss, StoreMinute, TillStatus};
+use shared::receipt::{Receipt, StockMovement};
+use shared::time::{BusinessDay, Minute, Timestamp};
+use shared::words::BatchKind;
+use tokio::sync::{mpsc, oneshot};
+
+pub mod inspect;
+mod key;
+mod spells;
+mod sqlite;
+mod writer;
+
+pub use key::{Key, KeyError};
+pub use writer::Writer;
+
+/// Commands that wait for the writer: some per source and the shipper's; more would only hide that
+/// the disk is slow.
+const COMMANDS_MAX: usize = 64;
+
+/// Where a buffer lies and whom it belongs to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The database file.
+    pub path: PathBuf,
+    /// Its key.
+    pub key: Key,
+    /// The machine that it is bound to, where it is.
+    pub machine_id: Option<String>,
+    /// Now: the time at which a buffer that is not there yet is made.
+    pub now: Timestamp,
+}
+
+/// Why the buffer did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BufferError {
+    /// The key is not the one that the buffer was made with.
+    #[error("the key does not open the buffer {0}: wrong key, or no buffer; nothing was touched")]
+    WrongKey(PathBuf),
+    /// Another process writes to it.
+    #[error("an agent is already running on the buffer {0}")]
+    Taken(PathBuf),
+    /// It came from another machine.
+    #[error("the buffer {path} was made on another machine ({made_on}): a copy must not ship")]
+    OtherMachine {
+        /// The database file.
+        path: PathBuf,
+        /// The machine that it was made on.
+        made_on: String,
+    },
+    /// The linked SQLite can corrupt a write-ahead log.
+    #[error("SQLite {0} is linked, at least 3.51.3 is needed")]
+    OldSqlite(&'static str),
+    /// A file operation failed.
+    #[error("cannot {what} {path}")]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("the buffer could not {what}")]
+    Database {
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// What was read back is not what is ever written.
+    #[error("the buffer holds {0}, which was never written by an agent")]
+    Unreadable(String),
+    /// The writing thread has ended.
+    #[error("the buffer is closed")]
+    Closed,
+}
+
+/// What a source read in one go.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// The source's name.
+    pub source: String,
+    /// The feed within it.
+    pub feed: String,
+    /// Where the feed stands after it; nothing where that does not change.
+    pub mark: Option<String>,
+    /// When it was read.
+    pub at: Timestamp,
+    /// What was read.
+    pub units: Vec<IntakeUnit>,
+}
+
+/// One unit of a feed.
+#[derive(Debug, Clone)]
+pub struct IntakeUnit {
+    /// Offset of its first byte.
+    pub start: u64,
+    /// Offset after its last byte.
+    pub end: u64,
+    /// Its bytes, for the quarantine.
+    pub bytes: Vec<u8>,
+    /// What it holds.
+    pub entries: Vec<Entry>,
+}
+
+/// What a unit holds.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// A receipt that belongs to a slot.
+    Receipt(Slot, Sharing, Box<Receipt>),
+    /// A movement that belongs to a slot.
+    Movement(Slot, Box<StockMovement>),
+    /// Something that must be set aside, with the reason and the till where it is known.
+    Refused(String, Option<TillId>),
+}
+
+/// A minute and business day.
+pub type Slot = (Minute, BusinessDay);
+
+/// Whether a receipt shares its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// With all others of its slot.
+    Shared,
+    /// With nothing.
+    Alone,
+}
+
+/// What became of an intake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Slots that are open with something new.
+    pub slots: BTreeSet<Slot>,
+    /// Receipts and movements that are new.
+    pub fresh: u64,
+    /// Second copies.
+    pub duplicates: u64,
+    /// Units and receipts set aside.
+    pub quarantined: u64,
+}
+
+/// What a slot holds when it closes.
+#[derive(Debug)]
+pub struct Open {
+    /// The buffer's stream.
+    pub stream: StreamId,
+    /// The sequence of the first batch.
+    pub first: Sequence,
+    /// The kind of the first batch.
+    pub kind: BatchKind,
+    /// Receipts with the bytes of their JSON.
+    pub receipts: Vec<(Receipt, usize)>,
+    /// Receipts that go alone.
+    pub alone: Vec<Receipt>,
+    /// Movements.
+    pub movements: Vec<StockMovement>,
+    /// What rides along with a till's batch.
+    pub noticed: BTreeMap<TillId, Counts>,
+    /// What had to be given up.
+    pub losses: Vec<Loss>,
+}
+
+/// Makes batches of what a slot holds; called again where its transaction has to be repeated.
+pub type Fold = Box<dyn Fn(Open) -> Vec<StoreMinute> + Send>;
+
+/// A batch on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its place in the stream.
+    pub sequence: Sequence,
+    /// Header names and values.
+    pub headers: Vec<(String, String)>,
+    /// The body's bytes as they were committed.
+    pub body: Vec<u8>,
+}
+
+/// What the buffer knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Figures {
+    /// The stream.
+    pub stream: StreamId,
+    /// When the buffer was made.
+    pub created_at: Timestamp,
+    /// The highest sequence that was cut; 0 where none was.
+    pub highest_sequence: u64,
+    /// Batches that wait for the broker.
+    pub backlog: u64,
+    /// Batches that the broker has confirmed and that are still kept.
+    pub acknowledged: u64,
+    /// Receipts and movements of minutes that are open.
+    pub open_rows: u64,
+    /// Units and receipts set aside.
+    pub quarantined: u64,
+    /// Second copies that were dropped since the buffer was made.
+    pub duplicates: u64,
+    /// Per till the last receipt.
+    pub tills: Vec<TillStatus>,
+}
+
+/// The way to ask the writer. Cheap to clone; the writer ends when all are gone.
+#[derive(Debug, Clone)]
+pub struct Buffer {
+    tx: mpsc::Sender<writer::Order>,
+}
+
+impl Buffer {
+    /// Opens the buffer, or makes it, and starts its writer.
+    pub fn open(settings: Settings) -> Result<(Self, Writer), BufferError> {
+        let (tx, rx) = mpsc::channel(COMMANDS_MAX);
+        let writer = Writer::start(settings, rx)?;
+        Ok((Self { tx }, writer))
+    }
+
+    /// Commits what a source read: keys, open rows, quarantine and position, all or nothing.
+    pub async fn take(&self, intake: Arc<Intake>) -> Result<Taken, BufferError> {
+        self.ask(move |sqlite| sqlite.take(&intake)).await
+    }
+
+    /// Closes a slot: batches, their sequences and bytes, and the end of the open rows, all or
+    /// nothing. Returns the sequences; none where the slot held nothing.
+    pub async fn close(
+        &self,
+        slot: Slot,
+        at: Timestamp,
+        fold: Fold,
+    ) -> Result<Vec<Sequence>, BufferError> {
+        self.ask(move |sqlite| sqlite.close(slot, at, &fold)).await
+    }
+
+    /// Returns the slots that are open with what lies in the buffer.
+    pub async fn open_slots(&self) -> Result<Vec<Slot>, BufferError> {
+        self.ask(|sqlite| sqlite.open_slots()).await
+    }
+
+    /// Returns batches that wait, the oldest first, at most `most`, all after `after`.
+    pub async fn waiting(
+        &self,
+        after: Option<Sequence>,
+        most: usize,
+    ) -> Result<Vec<Outgoing>, BufferError> {
+        self.ask(move |sqlite| sqlite.waiting(after, most)).await
+    }
+
+    /// Notes that the broker has the batches.
+    pub async fn acknowledge(
+        &self,
+        sequences: Vec<Sequence>,
+        at: Timestamp,
+    ) -> Result<(), BufferError> {
+        self.ask(move |sqlite| sqlite.acknowledge(&sequences, at)).await
+    }
+
+    /// Replaces a batch that the broker will never take by an empty one that carries its loss; the
+    /// bytes go to the quarantine.
+    pub async fn give_up(
+        &self,
+        sequence: Sequence,
+        reason: String,
+        at: Timestamp,
+    ) -> Result<(), BufferError> {
+        self.ask(move |sqlite| sqlite.give_up(sequence, &reason, at)).await
+    }
+
+    /// Returns the marks of a source's feeds.
+    pub async fn marks(&self, source: String) -> Result<Vec<(String, String)>, BufferError> {
+        self.ask(move |sqlite| sqlite.marks(&source)).await
+    }
+
+    /// Returns what the buffer knows of itself.
+    pub async fn figures(&self) -> Result<Figures, BufferError> {
+        self.ask(|sqlite| sqlite.figures()).await
+    }
+
+    /// Forgets what is past its horizon.
+    pub async fn prune(&self, now: Timestamp) -> Result<(), BufferError> {
+        self.ask(move |sqlite| sqlite.prune(now)).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&sqlite::Sqlite) -> Result<T, BufferError> + Send + 'static,
+    ) -> Result<T, BufferError> {
+        let (reply, answer) = oneshot::channel();
+        let order = writer::Typed::order(work, reply);
+        self.tx.send(order).await.map_err(|_| BufferError::Closed)?;
+        answer.await.map_err(|_| BufferError::Closed)?
+    }
+}
+
+/// Returns the series under which a till's spell counts: `<series>/2` after the first reset.
+fn spelled(series: &str, spell: u32) -> String {
+    if spell == 1 { series.to_owned() } else { format!("{series}/{spell}") }
+}
+
+/// Returns the number that ranges hold, where the receipt has one.
+fn number_of(receipt: &ReceiptNumber) -> Option<u64> {
+    receipt.as_number()
+}

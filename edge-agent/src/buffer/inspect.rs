@@ -1,0 +1,222 @@
+//! Looking into a buffer from outside: beside the running agent and on a stopped one. Read-only,
+//! in short transactions, never a checkpoint, never `immutable` (which would miss committed rows).
+
+use std::path::{Path, PathBuf};
+
+use super::sqlite::{connect, database, figures, from_json, prove, rows};
+use super::{BufferError, Figures, Key};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
+use serde::Serialize;
+
+/// Why a buffer cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// It is not there.
+    #[error("there is no buffer {0} yet; `edge-agent run` makes it")]
+    Absent(PathBuf),
+    /// The reader may not make the file that shares the log between processes.
+    #[error(
+        "the buffer {0} cannot be read by this user while no agent runs on it: run this as the \
+         agent's own user, as root, or while the agent runs"
+    )]
+    Unshared(PathBuf),
+    /// Anything else.
+    #[error("cannot look into the buffer")]
+    Buffer(#[source] BufferError),
+}
+
+/// A batch in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// Its minute.
+    pub minute: String,
+    /// Its business day.
+    pub business_day: String,
+    /// Original or supplement.
+    pub kind: String,
+    /// Receipts in it.
+    pub receipts: i64,
+    /// Lines of them.
+    pub lines: i64,
+    /// Sum of their totals.
+    pub total_cents: i64,
+    /// Bytes of its body.
+    pub bytes: i64,
+    /// When it was cut.
+    pub cut_at: String,
+    /// When the broker confirmed it.
+    pub acknowledged_at: Option<String>,
+}
+
+/// What all batches in the buffer hold together, whether the broker has them or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchSums {
+    /// Batches.
+    pub count: i64,
+    /// Receipts in them.
+    pub receipts: i64,
+    /// Lines of these.
+    pub lines: i64,
+    /// Sum of their totals.
+    pub total_cents: i64,
+}
+
+/// A unit that was set aside, without its bytes.
+#[derive(Debug, Clone, Serialize)]
+pub struct SetAside {
+    /// Its number.
+    pub id: i64,
+    /// Why.
+    pub reason: String,
+    /// The source.
+    pub source: String,
+    /// The feed.
+    pub feed: String,
+    /// Offset of its first byte.
+    pub first_offset: i64,
+    /// Offset after its last byte.
+    pub end_offset: i64,
+    /// How often it came.
+    pub seen: i64,
+    /// When it came first.
+    pub first_at: String,
+}
+
+/// One batch whole.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    /// What the list says.
+    pub batch: Listed,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: serde_json::Value,
+}
+
+/// A reader of a buffer.
+pub struct Inspector {
+    connection: Connection,
+}
+
+impl Inspector {
+    /// Opens a buffer for reading and proves the key.
+    pub fn open(path: &Path, key: &Key) -> Result<Self, InspectError> {
+        if !path.exists() {
+            return Err(InspectError::Absent(path.to_owned()));
+        }
+        let opened = connect(path, key, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .and_then(|connection| prove(&connection, path).map(|()| connection));
+        let connection = opened.map_err(|error| match &error {
+            BufferError::Database { source, .. } if is_unshared(source) => {
+                InspectError::Unshared(path.to_owned())
+            }
+            BufferError::Database { .. }
+            | BufferError::WrongKey(_)
+            | BufferError::Taken(_)
+            | BufferError::OtherMachine { .. }
+            | BufferError::OldSqlite(_)
+            | BufferError::File { .. }
+            | BufferError::Unreadable(_)
+            | BufferError::Closed => InspectError::Buffer(error),
+        })?;
+        Ok(Self { connection })
+    }
+
+    /// Returns what the buffer knows of itself.
+    pub fn figures(&self) -> Result<Figures, InspectError> {
+        figures(&self.connection).map_err(InspectError::Buffer)
+    }
+
+    /// Returns what all batches in the buffer hold together.
+    pub fn batch_sums(&self) -> Result<BatchSums, InspectError> {
+        let sql = "SELECT count(*), coalesce(sum(receipts), 0), coalesce(sum(lines), 0), \
+                   coalesce(sum(total_cents), 0) FROM outbox";
+        let read = |row: &Row<'_>| {
+            Ok(BatchSums {
+                count: row.get(0)?,
+                receipts: row.get(1)?,
+                lines: row.get(2)?,
+                total_cents: row.get(3)?,
+            })
+        };
+        let found = self.connection.query_row(sql, [], read).map_err(database("be summed up"));
+        found.map_err(InspectError::Buffer)
+    }
+
+    /// Returns the newest batches, the newest first.
+    pub fn list(&self, most: u32) -> Result<Vec<Listed>, InspectError> {
+        let sql = format!("{LISTED} ORDER BY sequence DESC LIMIT ?1");
+        rows(&self.connection, &sql, params![most], listed).map_err(InspectError::Buffer)
+    }
+
+    /// Returns one batch whole.
+    pub fn show(&self, sequence: u64) -> Result<Option<Shown>, InspectError> {
+        self.read_batch(sequence).map_err(InspectError::Buffer)
+    }
+
+    /// Returns what was set aside last, the newest first.
+    pub fn set_aside(&self, most: u32) -> Result<Vec<SetAside>, InspectError> {
+        let sql = "SELECT id, reason, source, feed, first_offset, end_offset, seen, first_at \
+                   FROM quarantine ORDER BY id DESC LIMIT ?1";
+        let read = |row: &Row<'_>| {
+            Ok(SetAside {
+                id: row.get(0)?,
+                reason: row.get(1)?,
+                source: row.get(2)?,
+                feed: row.get(3)?,
+                first_offset: row.get(4)?,
+                end_offset: row.get(5)?,
+                seen: row.get(6)?,
+                first_at: row.get(7)?,
+            })
+        };
+        rows(&self.connection, sql, params![most], read).map_err(InspectError::Buffer)
+    }
+
+    /// Returns the bytes of what was set aside.
+    pub fn set_aside_bytes(&self, id: i64) -> Result<Option<Vec<u8>>, InspectError> {
+        let sql = "SELECT bytes FROM quarantine WHERE id = ?1";
+        let found = self.connection.query_row(sql, [id], |row| row.get(0)).optional();
+        found.map_err(database("be read")).map_err(InspectError::Buffer)
+    }
+
+    fn read_batch(&self, sequence: u64) -> Result<Option<Shown>, BufferError> {
+        let key = sequence.cast_signed();
+        let sql = format!("{LISTED} WHERE sequence = ?1");
+        let Some(batch) = rows(&self.connection, &sql, params![key], listed)?.pop() else {
+            return Ok(None);
+        };
+        let sql = "SELECT headers, body FROM outbox WHERE sequence = ?1";
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let Some((headers, body)) = rows(&self.connection, sql, params![key], read)?.pop() else {
+            return Ok(None);
+        };
+        let body = serde_json::from_slice(&body)
+            .map_err(|error| BufferError::Unreadable(error.to_string()))?;
+        Ok(Some(Shown { batch, headers: from_json(&headers)?, body }))
+    }
+}
+
+const LISTED: &str = "SELECT sequence, minute, business_day, kind, receipts, lines, \
+                      total_cents, length(body), cut_at, acked_at FROM outbox";
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
+    Ok(Listed {
+        sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+        minute: row.get(1)?,
+        business_day: row.get(2)?,
+        kind: row.get(3)?,
+        receipts: row.get(4)?,
+        lines: row.get(5)?,
+        total_cents: row.get(6)?,
+        bytes: row.get(7)?,
+        cut_at: row.get(8)?,
+        acknowledged_at: row.get(9)?,
+    })
+}
+
+fn is_unshared(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}

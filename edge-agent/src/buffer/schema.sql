@@ -1,0 +1,72 @@
+-- The agent's buffer. Times are RFC 3339 UTC texts, amounts cents. A change adds statements at the end.
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- How far each feed (a file) of a source is read. The mark is the source's own.
+CREATE TABLE source_position (
+    source TEXT NOT NULL, feed TEXT NOT NULL, mark TEXT NOT NULL, updated_at TEXT NOT NULL,
+    PRIMARY KEY (source, feed)
+) STRICT, WITHOUT ROWID;
+
+-- Receipt numbers seen, as ranges. A spell is the span between two resets of a till's counter
+-- within what it calls one series. The purpose is `sale` or `other`.
+CREATE TABLE receipt_key (
+    till TEXT NOT NULL, series TEXT NOT NULL, purpose TEXT NOT NULL, spell INTEGER NOT NULL,
+    ranges TEXT NOT NULL, last_number INTEGER NOT NULL,
+    first_at TEXT NOT NULL, last_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+    PRIMARY KEY (till, series, purpose, spell)
+) STRICT, WITHOUT ROWID;
+
+-- What the receipts held. Ids that are no numbers are kept here as long as ranges are.
+CREATE TABLE receipt_hash (
+    till TEXT NOT NULL, series TEXT NOT NULL, purpose TEXT NOT NULL, spell INTEGER NOT NULL,
+    receipt TEXT NOT NULL, hash BLOB NOT NULL, is_number INTEGER NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (till, series, purpose, spell, receipt)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipt_hash_age ON receipt_hash (at);
+
+CREATE TABLE movement_key (
+    id TEXT PRIMARY KEY, hash BLOB NOT NULL, at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Receipts and movements of minutes that are not closed.
+CREATE TABLE open_minute (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    minute TEXT NOT NULL, business_day TEXT NOT NULL,
+    kind TEXT NOT NULL, alone INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT;
+CREATE INDEX open_minute_slot ON open_minute (minute, business_day);
+
+-- What rides along with a till's next batch.
+CREATE TABLE till_notice (
+    till TEXT PRIMARY KEY, duplicates INTEGER NOT NULL, quarantined INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE till_last (
+    till TEXT PRIMARY KEY, receipt TEXT NOT NULL, ended_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    sequence INTEGER PRIMARY KEY,
+    minute TEXT NOT NULL, business_day TEXT NOT NULL, kind TEXT NOT NULL,
+    headers TEXT NOT NULL, body BLOB NOT NULL,
+    receipts INTEGER NOT NULL, lines INTEGER NOT NULL, total_cents INTEGER NOT NULL,
+    cut_at TEXT NOT NULL, acked_at TEXT
+) STRICT;
+CREATE INDEX outbox_waiting ON outbox (sequence) WHERE acked_at IS NULL;
+CREATE INDEX outbox_slot ON outbox (minute, business_day);
+CREATE INDEX outbox_age ON outbox (acked_at) WHERE acked_at IS NOT NULL;
+
+CREATE TABLE quarantine (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash BLOB NOT NULL, reason TEXT NOT NULL, bytes BLOB NOT NULL,
+    source TEXT NOT NULL, feed TEXT NOT NULL,
+    first_offset INTEGER NOT NULL, end_offset INTEGER NOT NULL,
+    seen INTEGER NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL,
+    UNIQUE (hash, reason)
+) STRICT;
+CREATE INDEX quarantine_age ON quarantine (last_at);
+
+-- What had to be given up and waits for a batch to tell the centre.
+CREATE TABLE loss (
+    id TEXT PRIMARY KEY, minute TEXT NOT NULL, body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,338 @@
+//! The buffer's SQL: with its folder the only place that names rusqlite. SQLCipher, write-ahead
+//! log, every commit synced. Each function here runs within the writer's transaction.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, ToSql};
+use shared::ids::StreamId;
+use shared::minute::TillStatus;
+use shared::time::Timestamp;
+
+use super::{BufferError, Figures, Key, Settings};
+
+mod outbox;
+mod take;
+
+/// The first version without the bug that corrupts a log which a second process checkpoints.
+const SQLITE_LEAST: i32 = 3_051_003;
+
+/// Bytes of the write-ahead log above which it is cut: four times what SQLite cuts by itself, so
+/// that only a reader that holds it up brings it there.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// How long receipt numbers are remembered.
+const KEY_DAYS: u32 = 400;
+/// How long contents of receipts are remembered.
+const HASH_DAYS: u32 = 14;
+/// How long confirmed batches are kept, so that a cluster that lost data can be filled again.
+const ACKNOWLEDGED_DAYS: u32 = 30;
+/// How long what was set aside is kept.
+const QUARANTINE_DAYS: u32 = 30;
+/// Rows that one pruning deletes per table: it shares the writer with the tills.
+const PRUNE_ROWS_MAX: u32 = 5_000;
+
+/// The writing connection.
+pub(super) struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+    stream: StreamId,
+    /// Held for as long as the connection: a second agent does not get it.
+    _lock: File,
+}
+
+/// Says what a failed statement was for.
+pub(super) fn database(what: &'static str) -> impl Fn(rusqlite::Error) -> BufferError {
+    move |source| BufferError::Database { what, source }
+}
+
+/// Reads a text back as what it was written from.
+pub(super) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, BufferError> {
+    let shown = || text.chars().take(80).collect::<String>();
+    text.parse().map_err(|_| BufferError::Unreadable(format!("{:?}", shown())))
+}
+
+/// Reads JSON back as what it was written from.
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, BufferError> {
+    serde_json::from_str(text).map_err(|error| BufferError::Unreadable(error.to_string()))
+}
+
+/// Opens a connection with the key set. The key is not proved by that.
+pub(super) fn connect(path: &Path, key: &Key, flags: OpenFlags) -> Result<Connection, BufferError> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(database("open its file"))?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(database("set its patience"))?;
+    // Without this SQLCipher writes lines of its own to standard error.
+    connection.pragma_update(None, "cipher_log_level", "NONE").map_err(database("be quiet"))?;
+    connection.pragma_update(None, "key", key.pragma()).map_err(database("take its key"))?;
+    Ok(connection)
+}
+
+/// Proves the key on a connection.
+pub(super) fn prove(connection: &Connection, path: &Path) -> Result<(), BufferError> {
+    let proof = connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()));
+    proof.map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => BufferError::WrongKey(path.to_owned()),
+        Some(_) | None => database("read its tables")(error),
+    })
+}
+
+impl Sqlite {
+    /// Opens the buffer or makes it.
+    pub(super) fn open(settings: Settings) -> Result<Self, BufferError> {
+        if rusqlite::version_number() < SQLITE_LEAST {
+            return Err(BufferError::OldSqlite(rusqlite::version()));
+        }
+        let path = settings.path.clone();
+        let lock = lock(&path)?;
+        prove_before_writing(&path, &settings.key)?;
+        create_file(&path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let connection = connect(&path, &settings.key, flags)?;
+        prepare(&connection).map_err(database("set itself up"))?;
+        let nil = StreamId::from_uuid("00000000-0000-0000-0000-000000000000".parse().expect("nil"));
+        let mut sqlite = Self { connection, path, stream: nil, _lock: lock };
+        sqlite.in_transaction(|| sqlite.make_tables(&settings))?;
+        sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
+        sqlite.check_machine(settings.machine_id.as_deref())?;
+        Ok(sqlite)
+    }
+
+    /// Runs work within a transaction: all of it is on the disk when this returns well.
+    pub(super) fn in_transaction<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, BufferError>,
+    ) -> Result<T, BufferError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(database("begin"))?;
+        let done = work().and_then(|done| {
+            self.connection.execute_batch("COMMIT").map_err(database("commit"))?;
+            Ok(done)
+        });
+        if done.is_err() && !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK").map_err(database("roll back"))?;
+        }
+        done
+    }
+
+    /// Cuts the write-ahead log where readers have let it grow.
+    pub(super) fn bound_log(&self) -> Result<(), BufferError> {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        let bytes = std::fs::metadata(log).map_or(0, |meta| meta.len());
+        if bytes <= LOG_BYTES_MAX {
+            return Ok(());
+        }
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        done.map_err(database("cut its log"))
+    }
+
+    /// Returns the marks of a source's feeds.
+    pub(super) fn marks(&self, source: &str) -> Result<Vec<(String, String)>, BufferError> {
+        self.rows(
+            "SELECT feed, mark FROM source_position WHERE source = ?1 ORDER BY feed",
+            &[&source],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
+    /// Returns what the buffer knows of itself.
+    pub(super) fn figures(&self) -> Result<Figures, BufferError> {
+        figures(&self.connection)
+    }
+
+    /// Forgets what is past its horizon.
+    pub(super) fn prune(&self, now: Timestamp) -> Result<(), BufferError> {
+        let stale = [
+            ("outbox", "sequence", "acked_at < ?1", ACKNOWLEDGED_DAYS),
+            ("quarantine", "id", "last_at < ?1", QUARANTINE_DAYS),
+            ("receipt_hash", "receipt", "is_number = 1 AND at < ?1", HASH_DAYS),
+            ("receipt_hash", "receipt", "is_number = 0 AND at < ?1", KEY_DAYS),
+            ("receipt_key", "series", "updated_at < ?1", KEY_DAYS),
+            ("movement_key", "id", "at < ?1", KEY_DAYS),
+            ("source_position", "feed", "updated_at < ?1", KEY_DAYS),
+        ];
+        for (table, column, is_stale, days) in stale {
+            let horizon = now.minus(DAY * days).to_string();
+            let sql = format!(
+                "DELETE FROM {table} WHERE {is_stale} AND {column} IN \
+                 (SELECT {column} FROM {table} WHERE {is_stale} LIMIT {PRUNE_ROWS_MAX})"
+            );
+            self.execute("forget what is past its horizon", &sql, &[&horizon])?;
+        }
+        Ok(())
+    }
+
+    fn make_tables(&self, settings: &Settings) -> Result<(), BufferError> {
+        let there: i64 = self.one("SELECT count(*) FROM sqlite_master WHERE name = 'meta'", &[])?;
+        if there > 0 {
+            return Ok(());
+        }
+        let schema = include_str!("schema.sql");
+        self.connection.execute_batch(schema).map_err(database("make its tables"))?;
+        self.set_meta("schema", "1")?;
+        self.set_meta("stream", &StreamId::new(settings.now).to_string())?;
+        self.set_meta("created_at", &settings.now.to_string())?;
+        self.set_meta("next_sequence", "1")?;
+        self.set_meta("duplicates", "0")?;
+        match &settings.machine_id {
+            Some(machine) => self.set_meta("machine_id", machine),
+            None => Ok(()),
+        }
+    }
+
+    fn check_machine(&self, machine: Option<&str>) -> Result<(), BufferError> {
+        match (self.meta("machine_id")?, machine) {
+            (Some(made_on), Some(machine)) if made_on != machine => {
+                Err(BufferError::OtherMachine { path: self.path.clone(), made_on })
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<String>, BufferError> {
+        meta(&self.connection, name)
+    }
+
+    fn set_meta(&self, name: &str, value: &str) -> Result<(), BufferError> {
+        let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) \
+                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        self.execute("note its state", sql, &[&name, &value]).map(|_| ())
+    }
+
+    fn execute(
+        &self,
+        what: &'static str,
+        sql: &str,
+        values: &[&dyn ToSql],
+    ) -> Result<usize, BufferError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(database(what))?;
+        statement.execute(values).map_err(database(what))
+    }
+
+    fn one<T: rusqlite::types::FromSql>(
+        &self,
+        sql: &str,
+        values: &[&dyn ToSql],
+    ) -> Result<T, BufferError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(database("be read"))?;
+        statement.query_row(values, |row| row.get(0)).map_err(database("be read"))
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: &[&dyn ToSql],
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, BufferError> {
+        rows(&self.connection, sql, values, read)
+    }
+}
+
+/// Reads a value of the table `meta`.
+pub(super) fn meta(connection: &Connection, name: &str) -> Result<Option<String>, BufferError> {
+    connection
+        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+        .optional()
+        .map_err(database("read its state"))
+}
+
+/// Reads rows.
+pub(super) fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    values: &[&dyn ToSql],
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, BufferError> {
+    let mut statement = connection.prepare_cached(sql).map_err(database("be read"))?;
+    let found = statement.query_map(values, read).map_err(database("be read"))?;
+    found.collect::<Result<_, _>>().map_err(database("be read"))
+}
+
+/// Reads what a buffer knows of itself, on any connection.
+pub(super) fn figures(connection: &Connection) -> Result<Figures, BufferError> {
+    let count = |sql: &str| {
+        let counted = connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        counted.map(i64::unsigned_abs).map_err(database("be counted"))
+    };
+    let text = |name| Ok::<_, BufferError>(meta(connection, name)?.unwrap_or_default());
+    let next: u64 = parsed(&text("next_sequence")?)?;
+    Ok(Figures {
+        stream: parsed(&text("stream")?)?,
+        created_at: parsed(&text("created_at")?)?,
+        highest_sequence: next - 1,
+        backlog: count("SELECT count(*) FROM outbox WHERE acked_at IS NULL")?,
+        acknowledged: count("SELECT count(*) FROM outbox WHERE acked_at IS NOT NULL")?,
+        open_rows: count("SELECT count(*) FROM open_minute")?,
+        quarantined: count("SELECT count(*) FROM quarantine")?,
+        duplicates: parsed(&text("duplicates")?)?,
+        tills: tills(connection)?,
+    })
+}
+
+fn tills(connection: &Connection) -> Result<Vec<TillStatus>, BufferError> {
+    let sql = "SELECT till, receipt, ended_at FROM till_last ORDER BY till";
+    let read = |row: &Row<'_>| Ok([row.get::<_, String>(0)?, row.get(1)?, row.get(2)?]);
+    let parse = |[till, receipt, ended_at]: [String; 3]| {
+        let (till, receipt) = (parsed(&till)?, parsed(&receipt)?);
+        Ok(TillStatus { till, receipt, ended_at: parsed(&ended_at)? })
+    };
+    rows(connection, sql, &[], read)?.into_iter().map(parse).collect()
+}
+
+fn lock(path: &Path) -> Result<File, BufferError> {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".lock");
+    let file = |what, source| BufferError::File { what, path: PathBuf::from(&name), source };
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&name)
+        .map_err(|source| file("open", source))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(BufferError::Taken(path.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(file("lock", source)),
+    }
+}
+
+/// Proves the key on a read-only connection: on a writing one SQLite would end a wrong key's visit
+/// with a checkpoint that deletes the log.
+fn prove_before_writing(path: &Path, key: &Key) -> Result<(), BufferError> {
+    let bytes = match std::fs::metadata(path) {
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(source) => {
+            return Err(BufferError::File { what: "look at", path: path.to_owned(), source });
+        }
+    };
+    if bytes == 0 {
+        return Ok(());
+    }
+    let connection = connect(path, key, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    prove(&connection, path)
+}
+
+/// Makes the file for its owner alone, before SQLite would make it for all to read.
+fn create_file(path: &Path) -> Result<(), BufferError> {
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    made.map(|_| ()).map_err(|source| BufferError::File {
+        what: "make",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    assert_eq!(mode, "wal", "a file on a local disk takes a write-ahead log");
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(48);
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! `check`: is what the configuration names there, and does the broker answer? Changes nothing.
+
+use std::process::ExitCode;
+
+use shared::log::Chain;
+
+use super::print;
+use crate::buffer::Key;
+use crate::buffer::inspect::{InspectError, Inspector};
+use crate::config::Config;
+
+pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut checks = vec![
+        ("configuration".to_owned(), Ok(format!("store {}, zone {}", config.store, config.zone))),
+        ("buffer".to_owned(), buffer(config)),
+        ("broker".to_owned(), broker(config)),
+    ];
+    checks.extend(config.sources.iter().map(|source| {
+        let files = std::fs::read_dir(&source.path).map(Iterator::count);
+        let told = files
+            .map(|files| format!("{} holds {files} entries", source.path.display()))
+            .map_err(|error| format!("{} cannot be read: {error}", source.path.display()));
+        (format!("source {}", source.name), told)
+    }));
+    let mut code = ExitCode::SUCCESS;
+    for (what, told) in checks {
+        match told {
+            Ok(told) => print(&format!("ok    {what}: {told}"))?,
+            Err(told) => {
+                code = ExitCode::FAILURE;
+                print(&format!("fault {what}: {told}"))?;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn buffer(config: &Config) -> Result<String, String> {
+    let chain = |error: &(dyn std::error::Error + 'static)| Chain(error).to_string();
+    let key = Key::from_file(&config.buffer.key_file).map_err(|error| chain(&error))?;
+    match Inspector::open(&config.buffer.path, &key) {
+        Ok(inspector) => inspector
+            .figures()
+            .map(|figures| format!("stream {}, {} wait", figures.stream, figures.backlog))
+            .map_err(|error| chain(&error)),
+        Err(InspectError::Absent(path)) => {
+            Ok(format!("{} is not there yet; the first run makes it", path.display()))
+        }
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+fn broker(config: &Config) -> Result<String, String> {
+    let settings = crate::run::broker_settings(config);
+    match crate::ship::probe(&settings) {
+        Ok(partitions) => {
+            Ok(format!("{} has the topic, {partitions} partitions", settings.brokers))
+        }
+        Err(fault) => Err(Chain(&fault).to_string()),
+    }
+}

@@ -1,0 +1,72 @@
+//! `status`: how the agent is, by the file that it writes every few seconds.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use shared::time::Clock;
+
+use super::{Shape, print, print_json};
+use crate::config::Config;
+use crate::ship::Link;
+use crate::status::{self, Report};
+
+/// Seconds after which a file is too old to be of a running agent.
+const FRESH_SECONDS: u64 = 10;
+
+pub(super) fn run(config: &Config, shape: Shape) -> anyhow::Result<ExitCode> {
+    let path = status::path(&config.state_folder);
+    let report = status::read(&config.state_folder)
+        .with_context(|| format!("no status in {}; has the agent run?", path.display()))?;
+    let age = Clock::real().now().since(report.written_at).as_secs();
+    match shape {
+        Shape::Json => print_json(&report)?,
+        Shape::Text => print(&text(&report, age))?,
+    }
+    let fresh = age <= FRESH_SECONDS;
+    Ok(if fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text(report: &Report, age: u64) -> String {
+    let status = &report.status;
+    let alive = if age <= FRESH_SECONDS { "running" } else { "not running" };
+    let link = match &report.link {
+        Link::Untried => "nothing was sent yet".to_owned(),
+        Link::Up => "up".to_owned(),
+        Link::Down { reason } => format!("down: {reason}"),
+    };
+    let through = status.complete_through.map_or("nothing yet".to_owned(), |at| at.to_string());
+    let mut out = format!(
+        "agent {alive} (process {}, written {age} s ago), store {}, version {}\n\
+         stream           {} with {} batches, {} wait\n\
+         complete through {through}\n\
+         broker           {link}\n\
+         duplicates       {}\n\
+         set aside        {}\n",
+        report.pid,
+        status.store,
+        status.version,
+        status.stream,
+        status.highest_sequence,
+        status.backlog,
+        report.duplicates,
+        status.quarantined,
+    );
+    if let Some(days) = status.certificate_days {
+        writeln!(out, "certificate      {days} days left").expect("a String takes all");
+    }
+    for source in &status.sources {
+        let how = match (&source.error, source.up) {
+            (Some(error), _) => error.as_str(),
+            (None, true) => "up",
+            (None, false) => "not read yet",
+        };
+        writeln!(out, "source {:<9} {how}", source.name).expect("a String takes all");
+    }
+    for till in &status.tills {
+        let (till, receipt, at) = (&till.till, &till.receipt, till.ended_at);
+        writeln!(out, "till {till:<11} last receipt {receipt} at {at}")
+            .expect("a String takes all");
+    }
+    out
+}

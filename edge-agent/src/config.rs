@@ -1,0 +1,437 @@
+//! The TOML file, checked whole at load: every fault is told at once, with its file, its key and
+//! what would be right. It opens no database and reaches no network.
+//!
+//! ```toml
+//! store = "0417"                     # required: the store's technical id
+//! state_folder = "/var/lib/edge"     # required: status.json lies here
+//! zone = "Europe/Berlin"             # the till's local time
+//! business_day_cut = "03:00"         # where a new business day begins, local time
+//! oldest_business_day = "2017-01-01" # default: today - 400 days
+//! pos_store = "417"                  # the id inside the till's files; default: `store`, zeros aside
+//! first_box = false                  # true: nothing counted this store's receipts before
+//! grace_seconds = 5                  # how long a minute stays open after its end
+//! holding_seconds = 10               # how long minutes that are over wait for more of their receipts
+//! clock_file = "clock.json"          # only in fake mode
+//! machine_id_file = "/etc/machine-id" # binds the buffer to the machine; empty: not bound
+//! log = "text"                       # or "json"
+//! [buffer]
+//! path = "buffer.db"                 # required
+//! key_file = "buffer.key"            # required: 64 hex digits
+//! [kafka]
+//! brokers = "broker:9093"            # required
+//! topic_prefix = "frischmarkt."
+//! ca = "ca.pem"                      # required, as are the two below
+//! certificate = "store.pem"
+//! key = "store.key"
+//! [[sources]]                        # at least one
+//! name = "tills"                     # required, unique
+//! kind = "directory"                 # required
+//! path = "/srv/tills"                # required
+//! format = "poslog"                  # required
+//! dialect = "ncr-acs"                # where the format has dialects
+//! processed = "leave"                # or "move", then processed_folder is required
+//! processed_folder = "/srv/tills-done"
+//! poll_millis = 1000                 # how often the folder is looked at without a hint
+//! tail_seconds = 86400               # age at which an unfinished file is taken for finished
+//! ```
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{Days, NaiveTime};
+use chrono_tz::Tz;
+use shared::ids::StoreId;
+use shared::time::{BusinessDay, Clock};
+
+mod section;
+
+use section::Section;
+
+/// Days back from today that are accepted where nothing is configured: as long as receipt keys are kept.
+const OLDEST_DAYS: u64 = 400;
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The store.
+    pub store: StoreId,
+    /// The store's id inside the till's files.
+    pub pos_store: Option<String>,
+    /// Zone of the till's clock.
+    pub zone: Tz,
+    /// Local time at which a business day begins.
+    pub business_day_cut: NaiveTime,
+    /// Receipts of earlier days are set aside.
+    pub oldest_business_day: BusinessDay,
+    /// Whether nothing counted this store's receipts before this buffer.
+    pub first_box: bool,
+    /// How long a minute stays open after its end.
+    pub grace: Duration,
+    /// How long minutes that are over wait for more of their receipts.
+    pub holding: Duration,
+    /// The clock, simulated in fake mode.
+    pub clock: Clock,
+    /// Where status files lie.
+    pub state_folder: PathBuf,
+    /// What binds the buffer to a machine; nothing where it is not bound.
+    pub machine_id: Option<String>,
+    /// How log lines look.
+    pub log: shared::log::Format,
+    /// The buffer.
+    pub buffer: BufferConfig,
+    /// The broker.
+    pub kafka: KafkaConfig,
+    /// The sources.
+    pub sources: Vec<SourceConfig>,
+}
+
+/// Where the buffer lies.
+#[derive(Debug, Clone)]
+pub struct BufferConfig {
+    /// The database file.
+    pub path: PathBuf,
+    /// The file with its key.
+    pub key_file: PathBuf,
+}
+
+/// How the broker is reached.
+#[derive(Debug, Clone)]
+pub struct KafkaConfig {
+    /// Host and port, several separated by commas.
+    pub brokers: String,
+    /// What stands before a topic's name.
+    pub topic_prefix: String,
+    /// The authority of the broker's certificate.
+    pub ca: PathBuf,
+    /// The store's certificate.
+    pub certificate: PathBuf,
+    /// The store's key.
+    pub key: PathBuf,
+}
+
+/// One way to reach tills.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Its name.
+    pub name: String,
+    /// The folder.
+    pub path: PathBuf,
+    /// The format's name.
+    pub format: String,
+    /// The dialect's name.
+    pub dialect: Option<String>,
+    /// Where files go that are read to their end; nothing leaves them.
+    pub processed_folder: Option<PathBuf>,
+    /// How often the folder is looked at.
+    pub poll: Duration,
+    /// Age at which an unfinished file is taken for finished.
+    pub tail: Duration,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The key, such as `kafka.brokers`; empty where the file itself is meant.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub what: String,
+}
+
+/// All that is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults {
+    /// The file.
+    pub file: PathBuf,
+    /// The faults, in the order of the file's sections.
+    pub faults: Vec<Fault>,
+}
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.display();
+        for (at, fault) in self.faults.iter().enumerate() {
+            let line = if at == 0 { "" } else { "\n" };
+            match fault.key.as_str() {
+                "" => write!(out, "{line}{file}: {}", fault.what)?,
+                key => write!(out, "{line}{file}: {key}: {}", fault.what)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks that a format and dialect exist; returns what is wrong otherwise.
+pub type FormatCheck = fn(&str, Option<&str>) -> Result<(), String>;
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it start at the file's own folder.
+    pub fn load(file: &Path, formats: FormatCheck) -> Result<Self, Faults> {
+        let of_file = |what: String| Faults {
+            file: file.to_owned(),
+            faults: vec![Fault { key: String::new(), what }],
+        };
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| of_file(format!("cannot be read: {error}")))?;
+        let base = file.parent().unwrap_or(Path::new("."));
+        let mut root =
+            Section::parse(&text, base).map_err(|error| of_file(format!("is no TOML: {error}")))?;
+        let config = read(&mut root, formats);
+        let faults = root.finish();
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            Some(_) | None => Err(Faults { file: file.to_owned(), faults }),
+        }
+    }
+}
+
+/// Reads every key before it gives up, so that all faults are found.
+fn read(root: &mut Section, formats: FormatCheck) -> Option<Config> {
+    let clock = clock(root);
+    let oldest = root.parsed("oldest_business_day", "a date such as \"2017-01-01\"");
+    let store = root.required("store", "the store's id such as \"0417\"");
+    let pos_store = root.text("pos_store");
+    let zone = root.parsed("zone", "an IANA zone such as \"Europe/Berlin\"");
+    let cut = root.text("business_day_cut").unwrap_or_else(|| "03:00".to_owned());
+    let cut_time = NaiveTime::parse_from_str(&cut, "%H:%M").ok();
+    if cut_time.is_none() {
+        root.fault("business_day_cut", format!("{cut:?} is no local time such as \"03:00\""));
+    }
+    let first_box = root.flag("first_box");
+    let grace = root.seconds("grace_seconds", 5, 0..=50);
+    let holding = root.seconds("holding_seconds", 10, 1..=110);
+    let state_folder = root.required_path("state_folder", "a folder that the agent may write to");
+    let machine_id = machine_id(root);
+    let log = log_format(root);
+    let buffer = buffer(&mut root.section("buffer"));
+    let kafka = kafka(&mut root.section("kafka"));
+    let sources = sources(root, formats);
+    let clock = clock?;
+    Some(Config {
+        store: store?,
+        pos_store,
+        zone: zone.unwrap_or(Tz::Europe__Berlin),
+        business_day_cut: cut_time?,
+        oldest_business_day: oldest.unwrap_or_else(|| oldest_by_default(clock)),
+        first_box: first_box.unwrap_or(false),
+        grace,
+        holding,
+        clock,
+        state_folder: state_folder?,
+        machine_id,
+        log,
+        buffer: buffer?,
+        kafka: kafka?,
+        sources: sources?,
+    })
+}
+
+fn clock(root: &mut Section) -> Option<Clock> {
+    let Some(path) = root.path("clock_file") else { return Some(Clock::real()) };
+    match Clock::from_file(&path) {
+        Ok(clock) => Some(clock),
+        Err(error) => {
+            root.fault("clock_file", shared::log::Chain(&error).to_string());
+            None
+        }
+    }
+}
+
+fn oldest_by_default(clock: Clock) -> BusinessDay {
+    let today = clock.now().utc().date_naive();
+    BusinessDay::new(today.checked_sub_days(Days::new(OLDEST_DAYS)).unwrap_or(today))
+}
+
+/// Reads the machine's id. One that is empty or missing binds nothing, as in containers.
+fn machine_id(root: &mut Section) -> Option<String> {
+    let configured = root.text("machine_id_file");
+    let path = configured.as_deref().unwrap_or("/etc/machine-id");
+    if path.is_empty() {
+        return None;
+    }
+    let id = std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    if id.is_empty() && configured.is_some() {
+        root.fault("machine_id_file", format!("{path} holds no id; \"\" binds to no machine"));
+    }
+    (!id.is_empty()).then_some(id)
+}
+
+fn log_format(root: &mut Section) -> shared::log::Format {
+    match root.text("log").as_deref() {
+        None | Some("text") => shared::log::Format::Text,
+        Some("json") => shared::log::Format::Json,
+        Some(other) => {
+            root.fault("log", format!("{other:?} is neither \"text\" nor \"json\""));
+            shared::log::Format::Text
+        }
+    }
+}
+
+fn buffer(section: &mut Section) -> Option<BufferConfig> {
+    let path = section.required_path("path", "the buffer's file");
+    let key_file = section.required_file("key_file", "a file with 64 hex digits");
+    if let Some(parent) = path.as_deref().and_then(Path::parent).filter(|parent| !parent.is_dir()) {
+        section.fault("path", format!("the folder {} is not there", parent.display()));
+    }
+    Some(BufferConfig { path: path?, key_file: key_file? })
+}
+
+fn kafka(section: &mut Section) -> Option<KafkaConfig> {
+    let brokers = section.required("brokers", "host:port, several separated by commas");
+    let prefix = section.text("topic_prefix").unwrap_or_else(|| "frischmarkt.".to_owned());
+    let ca = section.required_file("ca", "the PEM file of the broker's authority");
+    let certificate =
+        section.required_file("certificate", "the PEM file of the store's certificate");
+    let key = section.required_file("key", "the PEM file of the store's key");
+    Some(KafkaConfig {
+        brokers: brokers?,
+        topic_prefix: prefix,
+        ca: ca?,
+        certificate: certificate?,
+        key: key?,
+    })
+}
+
+fn sources(root: &mut Section, formats: FormatCheck) -> Option<Vec<SourceConfig>> {
+    let read: Vec<Option<SourceConfig>> =
+        root.sections("sources").iter_mut().map(|section| source(section, formats)).collect();
+    if read.is_empty() {
+        root.fault("sources", "is missing; at least one [[sources]] is needed".to_owned());
+    }
+    let sources: Vec<SourceConfig> = read.into_iter().collect::<Option<_>>()?;
+    for (at, source) in sources.iter().enumerate() {
+        if sources[..at].iter().any(|other| other.name == source.name) {
+            let what = format!("{:?} is taken by another source", source.name);
+            root.fault(&format!("sources[{at}].name"), what);
+        }
+    }
+    (!sources.is_empty()).then_some(sources)
+}
+
+fn source(section: &mut Section, formats: FormatCheck) -> Option<SourceConfig> {
+    let name = section.required("name", "a name such as \"tills\"");
+    let kind: Option<String> = section.required("kind", "\"directory\"");
+    if let Some(kind) = kind.as_deref().filter(|kind| *kind != "directory") {
+        section.fault("kind", format!("{kind:?} is no kind of source; known is \"directory\""));
+    }
+    let path = section.required_path("path", "the folder with the till's files");
+    let format: Option<String> = section.required("format", "\"poslog\" or \"jsonl\"");
+    let dialect = section.text("dialect");
+    if let Some(format) = &format
+        && let Err(what) = formats(format, dialect.as_deref())
+    {
+        section.fault("format", what);
+    }
+    let processed_folder = processed(section);
+    let poll = section.number("poll_millis", 1000, 10..=60_000);
+    let tail = section.seconds("tail_seconds", 86_400, 1..=31_536_000);
+    Some(SourceConfig {
+        name: name?,
+        path: path?,
+        format: format?,
+        dialect,
+        processed_folder,
+        poll: Duration::from_millis(poll),
+        tail,
+    })
+}
+
+fn processed(section: &mut Section) -> Option<PathBuf> {
+    let folder = section.path("processed_folder");
+    match (section.text("processed").as_deref(), &folder) {
+        (None | Some("leave"), None) | (Some("move"), Some(_)) => {}
+        (Some("move"), None) => {
+            section
+                .fault("processed_folder", "is missing; processed = \"move\" needs it".to_owned());
+        }
+        (None | Some("leave"), Some(_)) => {
+            section.fault("processed", "must be \"move\" where processed_folder is set".to_owned());
+        }
+        (Some(other), _) => {
+            section.fault("processed", format!("{other:?} is neither \"leave\" nor \"move\""));
+        }
+    }
+    folder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, Faults> {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["buffer.key", "ca.pem", "store.pem", "store.key"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let file = folder.path().join("edge.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::load(&file, |format, _| match format {
+            "jsonl" => Ok(()),
+            other => Err(format!("{other:?} is no format; known are poslog, jsonl")),
+        })
+    }
+
+    const LEAST: &str = r#"
+        store = "0417"
+        state_folder = "."
+        buffer = { path = "buffer.db", key_file = "buffer.key" }
+        kafka = { brokers = "localhost:1", ca = "ca.pem", certificate = "store.pem", key = "store.key" }
+        [[sources]]
+        name = "tills"
+        kind = "directory"
+        path = "tills"
+        format = "jsonl"
+    "#;
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let config = load(LEAST).unwrap();
+        assert_eq!(config.zone, Tz::Europe__Berlin);
+        assert_eq!(config.business_day_cut, NaiveTime::from_hms_opt(3, 0, 0).unwrap());
+        assert_eq!((config.grace.as_secs(), config.holding.as_secs()), (5, 10));
+        assert_eq!(config.kafka.topic_prefix, "frischmarkt.");
+        assert!(!config.first_box && config.sources[0].processed_folder.is_none());
+        let day = config.oldest_business_day.date();
+        assert_eq!(Clock::real().now().utc().date_naive() - day, chrono::TimeDelta::days(400));
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once_with_its_key() {
+        let text = r#"
+            store = "../1"
+            zone = "Berlin"
+            grace_seconds = "five"
+            colour = "red"
+            clock_file = "none.json"
+            buffer = { path = "buffer.db", key_file = "absent.key", size = 1 }
+            [[sources]]
+            name = "tills"
+            kind = "ftp"
+            path = "tills"
+            format = "csv"
+            processed = "move"
+        "#;
+        let faults = load(text).unwrap_err();
+        let keys: Vec<&str> = faults.faults.iter().map(|fault| fault.key.as_str()).collect();
+        for key in [
+            "store",
+            "zone",
+            "grace_seconds",
+            "colour",
+            "clock_file",
+            "state_folder",
+            "buffer.key_file",
+            "buffer.size",
+            "kafka",
+            "sources[0].kind",
+            "sources[0].format",
+            "sources[0].processed_folder",
+        ] {
+            assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+        let text = faults.to_string();
+        assert!(text.contains("edge.toml: zone: \"Berlin\" is not an IANA zone"), "{text}");
+    }
+}

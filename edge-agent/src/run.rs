@@ -1,0 +1,180 @@
+//! The agent at work: joins source, format, aggregate, buffer and ship by bounded channels, and
+//! ends them in that order.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::Context as _;
+use shared::time::Timestamp;
+use shared::topics::Topic;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::aggregate::Rules;
+use crate::buffer::{self, Buffer, BufferError, Key};
+use crate::config::{Config, SourceConfig};
+use crate::format::{Context, Format};
+use crate::ship::{self, Link, Shipper};
+use crate::source::directory::{self, Directory};
+use crate::status::{Keeper, Through};
+
+mod closing;
+mod intake;
+
+use closing::Closer;
+use intake::Intaker;
+
+/// Notices that wait for the closer: some chunks per source; a source that is faster than the
+/// buffer waits here.
+const NOTICES_MAX: usize = 64;
+
+/// Status records that wait to be sent: the latest one.
+const STATUSES_MAX: usize = 1;
+
+/// Runs the agent until `shutdown` ends. Whatever was read is committed when this returns.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let (buffer, writer) = open_buffer(&config)?;
+    let figures = buffer.figures().await.context("cannot read the buffer")?;
+    tracing::info!(
+        store = %config.store, stream = %figures.stream, highest_sequence = figures.highest_sequence,
+        backlog = figures.backlog, version = env!("CARGO_PKG_VERSION"), "the agent starts"
+    );
+    let (stop_sources, sources_stop) = watch::channel(false);
+    let (stop_rest, rest_stop) = watch::channel(false);
+    let (notices, notices_rx) = mpsc::channel(NOTICES_MAX);
+    let (through_tx, through) = watch::channel(Through::new(&config.sources));
+    let (cut_tx, cut) = watch::channel(figures.highest_sequence);
+    let (link_tx, link) = watch::channel(Link::Untried);
+    let (statuses, statuses_rx) = mpsc::channel(STATUSES_MAX);
+    let beat = Arc::new(AtomicU64::new(0));
+
+    let mut sources = JoinSet::new();
+    for (index, source) in config.sources.iter().enumerate() {
+        let intaker = intaker(&config, &buffer, figures.created_at, source)?;
+        let directory = open_source(&config, &buffer, source).await?;
+        sources.spawn(intaker.run(directory, (index, notices.clone()), sources_stop.clone()));
+    }
+    drop(notices);
+    let mut rest = JoinSet::new();
+    let closer = Closer::new(&config, buffer.clone(), (through_tx, cut_tx), Arc::clone(&beat));
+    rest.spawn(closer.run(notices_rx));
+    let settings = broker_settings(&config);
+    let (clock, shipped) = (config.clock, buffer.clone());
+    let shipper =
+        Shipper { buffer: shipped, settings: settings.clone(), clock, cut, link: link_tx };
+    rest.spawn(shipper.run(rest_stop.clone()));
+    rest.spawn(async { Ok(ship::announce(settings, statuses_rx).await) });
+    let keeper = Keeper::new(&config, buffer.clone(), (through, link), statuses).beating(beat);
+    rest.spawn(keeper.run(rest_stop));
+    drop(buffer);
+
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        ended = sources.join_next() => Err(ended),
+        ended = rest.join_next() => Err(ended),
+    };
+    tracing::info!("the agent ends: sources first, then what is under way");
+    stop_sources.send_replace(true);
+    let outcome = finish(sources).await;
+    stop_rest.send_replace(true);
+    let outcome = outcome.and(finish(rest).await);
+    tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
+    match ended {
+        Ok(()) => outcome.context("the agent did not end well"),
+        Err(ended) => {
+            outcome.and(flatten(ended)).context("a part of the agent has ended by itself")
+        }
+    }
+}
+
+/// Opens the buffer of a configuration, or makes it.
+fn open_buffer(config: &Config) -> anyhow::Result<(Buffer, buffer::Writer)> {
+    std::fs::create_dir_all(&config.state_folder)
+        .with_context(|| format!("cannot make {}", config.state_folder.display()))?;
+    let settings = buffer::Settings {
+        path: config.buffer.path.clone(),
+        key: Key::from_file(&config.buffer.key_file)?,
+        machine_id: config.machine_id.clone(),
+        now: config.clock.now(),
+    };
+    Ok(Buffer::open(settings)?)
+}
+
+fn intaker(
+    config: &Config,
+    buffer: &Buffer,
+    created_at: Timestamp,
+    source: &SourceConfig,
+) -> anyhow::Result<Intaker> {
+    let format = Format::find(&source.format, source.dialect.as_deref())?;
+    let context = Context {
+        store: Some(config.store.clone()),
+        pos_store: config.pos_store.clone(),
+        zone: config.zone,
+        business_day_cut: config.business_day_cut,
+    };
+    let rules = Rules {
+        store: config.store.clone(),
+        oldest_business_day: config.oldest_business_day,
+        zone: config.zone,
+        business_day_cut: config.business_day_cut,
+        counted_since: (!config.first_box).then_some(created_at),
+    };
+    let (name, clock) = (source.name.clone(), config.clock);
+    Ok(Intaker {
+        name,
+        format,
+        decoder: format.decoder(context),
+        rules,
+        clock,
+        buffer: buffer.clone(),
+    })
+}
+
+async fn open_source(
+    config: &Config,
+    buffer: &Buffer,
+    source: &SourceConfig,
+) -> anyhow::Result<Directory> {
+    let marks = buffer.marks(source.name.clone()).await?;
+    let settings = directory::Settings {
+        path: source.path.clone(),
+        processed_folder: source.processed_folder.clone(),
+        poll: source.poll,
+        tail: source.tail,
+        clock: config.clock,
+    };
+    Ok(Directory::new(settings, marks))
+}
+
+/// Returns how a configuration's broker is reached.
+pub fn broker_settings(config: &Config) -> ship::Settings {
+    ship::Settings {
+        store: config.store.clone(),
+        brokers: config.kafka.brokers.clone(),
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        topic: Topic::StoreMinutes,
+        ca: config.kafka.ca.clone(),
+        certificate: config.kafka.certificate.clone(),
+        key: config.kafka.key.clone(),
+    }
+}
+
+type Ended = Option<Result<Result<(), BufferError>, tokio::task::JoinError>>;
+
+async fn finish(mut tasks: JoinSet<Result<(), BufferError>>) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        outcome = outcome.and(flatten(Some(ended)));
+    }
+    outcome
+}
+
+fn flatten(ended: Ended) -> anyhow::Result<()> {
+    match ended {
+        Some(Ok(Ok(()))) | None => Ok(()),
+        Some(Ok(Err(error))) => Err(error.into()),
+        Some(Err(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,272 @@
+//! Oldest batch -> broker -> acknowledge, in that order. A batch is done only when its delivery
+//! report is in and the buffer has noted it; after any failure everything from the oldest batch
+//! that is not noted goes out again with the same bytes. Nothing here ever expires.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::backoff::Backoff;
+use shared::ids::Sequence;
+use shared::minute::StoreStatus;
+use shared::time::Clock;
+use shared::topics::Topic;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+use crate::buffer::{Buffer, BufferError, Outgoing};
+
+mod kafka;
+
+pub use kafka::{KafkaFault, Settings};
+use kafka::{Outcome, Producer, Report};
+
+/// Batches on their way: enough to fill the line after an outage, few enough for the memory of a
+/// small box.
+const IN_FLIGHT_MAX: usize = 500;
+
+/// Bytes of bodies on their way, beside one batch that may be larger.
+const IN_FLIGHT_BYTES_MAX: usize = 2 << 20;
+
+/// Batches read from the buffer at once.
+const READ_MAX: usize = 32;
+
+/// How often delivery reports are fetched while some are due; they add this to the latency.
+const REPORT_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often the producer's errors are fetched while nothing is due.
+const IDLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the last reports are waited for at the end. What is missed goes out again after the
+/// next start, and the centre knows it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long a check waits for the broker.
+const PROBE_MOST: Duration = Duration::from_secs(5);
+
+/// How the line to the broker is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Link {
+    /// Nothing was sent yet.
+    Untried,
+    /// The last batch was confirmed.
+    Up,
+    /// Batches wait, and why.
+    Down {
+        /// The reason in plain words.
+        reason: String,
+    },
+}
+
+/// Why a session with the broker ended.
+#[derive(Debug, thiserror::Error)]
+enum SessionEnd {
+    #[error("the broker took a batch not")]
+    Unconfirmed(#[source] KafkaFault),
+    #[error("the broker refuses batch {0} for good")]
+    Refused(Sequence, #[source] KafkaFault),
+    #[error("the buffer did not answer")]
+    Buffer(#[source] BufferError),
+}
+
+/// What the shipper works with.
+pub struct Shipper {
+    /// The buffer.
+    pub buffer: Buffer,
+    /// The broker.
+    pub settings: Settings,
+    /// The clock whose time is noted with a delivery.
+    pub clock: Clock,
+    /// Rises with each batch that is cut.
+    pub cut: watch::Receiver<u64>,
+    /// Where the line's state is told.
+    pub link: watch::Sender<Link>,
+}
+
+/// Batches that were handed to the producer.
+#[derive(Default)]
+struct Window {
+    in_flight: BTreeMap<Sequence, usize>,
+    bytes: usize,
+    last: Option<Sequence>,
+}
+
+impl Window {
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < IN_FLIGHT_MAX && self.bytes < IN_FLIGHT_BYTES_MAX
+    }
+
+    fn add(&mut self, outgoing: &Outgoing) {
+        self.in_flight.insert(outgoing.sequence, outgoing.body.len());
+        self.bytes += outgoing.body.len();
+        self.last = Some(outgoing.sequence);
+    }
+
+    fn remove(&mut self, sequence: Sequence) {
+        self.bytes -= self.in_flight.remove(&sequence).unwrap_or(0);
+    }
+}
+
+impl Shipper {
+    /// Ships until told to stop. Fails only where the buffer is closed.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), BufferError> {
+        let seed = std::process::id();
+        let mut backoff =
+            Backoff::new(Duration::from_millis(200), Duration::from_secs(10), seed.into());
+        loop {
+            let end = match self.session(&mut backoff, &mut stop).await {
+                Ok(()) => return Ok(()),
+                Err(SessionEnd::Buffer(BufferError::Closed)) => return Err(BufferError::Closed),
+                Err(end) => end,
+            };
+            let wait = backoff.next_wait();
+            let reason = shared::log::Chain(&end).to_string();
+            tracing::warn!(%reason, wait_millis = wait.as_millis(), "batches wait in the buffer");
+            self.link.send_replace(Link::Down { reason });
+            if let SessionEnd::Refused(sequence, fault) = end {
+                self.give_up(sequence, &fault).await?;
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+    }
+
+    /// One producer's life: returns when told to stop, fails where it must be replaced.
+    async fn session(
+        &mut self,
+        backoff: &mut Backoff,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), SessionEnd> {
+        let producer = Producer::new(&self.settings).map_err(SessionEnd::Unconfirmed)?;
+        let mut window = Window::default();
+        loop {
+            self.cut.mark_unchanged();
+            self.fill(&producer, &mut window).await?;
+            if self.settle(&producer, &mut window).await? > 0 {
+                backoff.reset();
+            }
+            let pause = if window.in_flight.is_empty() { IDLE_PAUSE } else { REPORT_PAUSE };
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = self.cut.changed(), if window.in_flight.is_empty() => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        let until = Instant::now() + FAREWELL;
+        while !window.in_flight.is_empty() && Instant::now() < until {
+            self.settle(&producer, &mut window).await?;
+            sleep(REPORT_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn fill(&self, producer: &Producer, window: &mut Window) -> Result<(), SessionEnd> {
+        while window.has_room() {
+            let batches = self.buffer.waiting(window.last, READ_MAX).await;
+            let batches = batches.map_err(SessionEnd::Buffer)?;
+            if batches.is_empty() {
+                return Ok(());
+            }
+            for batch in batches.iter().take_while(|_| window.has_room()).collect::<Vec<_>>() {
+                match producer.send(batch) {
+                    Ok(()) => window.add(batch),
+                    Err(fault) if fault.is_full() => return Ok(()),
+                    Err(fault) if fault.is_final() => {
+                        return Err(SessionEnd::Refused(batch.sequence, fault));
+                    }
+                    Err(fault) => return Err(SessionEnd::Unconfirmed(fault)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what was delivered, then forgets it; returns how many.
+    async fn settle(&self, producer: &Producer, window: &mut Window) -> Result<usize, SessionEnd> {
+        let mut delivered = Vec::new();
+        let mut end = None;
+        for Report { sequence, outcome } in producer.reports() {
+            match outcome {
+                Outcome::Delivered => delivered.push(sequence),
+                Outcome::Failed(fault) if fault.is_final() => {
+                    end.get_or_insert(SessionEnd::Refused(sequence, fault));
+                }
+                Outcome::Failed(fault) => {
+                    end.get_or_insert(SessionEnd::Unconfirmed(fault));
+                }
+            }
+        }
+        if !delivered.is_empty() {
+            let at = self.clock.now();
+            let noted = self.buffer.acknowledge(delivered.clone(), at).await;
+            noted.map_err(SessionEnd::Buffer)?;
+            delivered.iter().for_each(|&sequence| window.remove(sequence));
+            self.link.send_if_modified(|link| std::mem::replace(link, Link::Up) != Link::Up);
+        } else if let Some(reason) = producer.trouble() {
+            self.link.send_if_modified(|link| {
+                let down = Link::Down { reason };
+                std::mem::replace(link, down.clone()) != down
+            });
+        }
+        match end.or_else(|| producer.fatal().map(SessionEnd::Unconfirmed)) {
+            Some(end) => Err(end),
+            None => Ok(delivered.len()),
+        }
+    }
+
+    async fn give_up(&self, sequence: Sequence, fault: &KafkaFault) -> Result<(), BufferError> {
+        let reason = shared::log::Chain(fault).to_string();
+        tracing::error!(%sequence, %reason, "a batch is given up; its loss is told to the centre");
+        match self.buffer.give_up(sequence, reason, self.clock.now()).await {
+            Err(BufferError::Closed) => Err(BufferError::Closed),
+            Err(error) => {
+                let error = shared::log::Chain(&error).to_string();
+                tracing::error!(%sequence, %error, "the batch could not be given up");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Asks the broker for the topic; returns its partitions. Waits some seconds at most.
+pub fn probe(settings: &Settings) -> Result<usize, KafkaFault> {
+    Producer::new(settings)?.probe(PROBE_MOST)
+}
+
+/// Sends status records as they come, by a producer of its own. One that cannot be sent is dropped:
+/// the next says more.
+pub async fn announce(settings: Settings, mut statuses: mpsc::Receiver<StoreStatus>) {
+    let settings = settings.for_topic(Topic::StoreStatus);
+    let mut producer: Option<Producer> = None;
+    loop {
+        let status = tokio::select! {
+            status = statuses.recv() => status,
+            () = sleep(IDLE_PAUSE), if producer.is_some() => {
+                let failed = producer.as_ref().is_some_and(has_failed);
+                if failed {
+                    producer = None;
+                }
+                continue;
+            }
+        };
+        let Some(status) = status else { return };
+        if producer.is_none() {
+            producer = Producer::new(&settings).ok();
+        }
+        let Some(alive) = &producer else { continue };
+        let failed = has_failed(alive);
+        // One record at a time: while the line is down only the latest is worth sending.
+        if failed || (!alive.is_busy() && alive.send_status(&status).is_err()) {
+            producer = None;
+        }
+    }
+}
+
+fn has_failed(producer: &Producer) -> bool {
+    let failed = |report: &Report| matches!(report.outcome, Outcome::Failed(_));
+    producer.reports().iter().any(failed) || producer.fatal().is_some()
+}

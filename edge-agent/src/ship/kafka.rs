@@ -1,0 +1,363 @@
+//! The only file of the agent that names rdkafka: a producer over mutual TLS, and its errors in
+//! plain words.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use shared::ids::{Sequence, StoreId};
+use shared::minute::StoreStatus;
+use shared::topics::{Topic, store_principal};
+use shared::wire;
+use tokio::time::Instant;
+
+use crate::buffer::Outgoing;
+
+/// How often the same trouble is logged: librdkafka repeats it several times a second.
+const LOG_PAUSE: Duration = Duration::from_secs(30);
+
+/// How the broker is reached.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The store: its records' key.
+    pub store: StoreId,
+    /// Host and port, several separated by commas.
+    pub brokers: String,
+    /// What stands before a topic's name.
+    pub topic_prefix: String,
+    /// The topic.
+    pub topic: Topic,
+    /// The authority of the broker's certificate.
+    pub ca: PathBuf,
+    /// The store's certificate.
+    pub certificate: PathBuf,
+    /// The store's key.
+    pub key: PathBuf,
+}
+
+impl Settings {
+    /// Returns the settings for another topic.
+    pub(super) fn for_topic(&self, topic: Topic) -> Self {
+        Self { topic, ..self.clone() }
+    }
+
+    fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        let path = |path: &PathBuf| path.display().to_string();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", store_principal(&self.store))
+            .set("security.protocol", "ssl")
+            .set("ssl.ca.location", path(&self.ca))
+            .set("ssl.certificate.location", path(&self.certificate))
+            .set("ssl.key.location", path(&self.key))
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", "0")
+            .set("compression.type", "zstd")
+            .set("partitioner", "murmur2_random")
+            .set("reconnect.backoff.ms", "100")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("socket.keepalive.enable", "true")
+            .set("queue.buffering.max.messages", "1000")
+            .set("queue.buffering.max.kbytes", "8192");
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+}
+
+/// What the broker or the way to it says, in plain words.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub struct KafkaFault {
+    words: String,
+    kind: FaultKind,
+    #[source]
+    source: Option<KafkaError>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FaultKind {
+    /// The producer's queue is full; later there is room.
+    Full,
+    /// The record will never be taken.
+    Final,
+    /// Anything else may pass.
+    Passing,
+}
+
+impl KafkaFault {
+    /// Returns true where the producer's own queue is full.
+    pub(super) fn is_full(&self) -> bool {
+        self.kind == FaultKind::Full
+    }
+
+    /// Returns true where the broker will never take the record.
+    pub(super) fn is_final(&self) -> bool {
+        self.kind == FaultKind::Final
+    }
+
+    fn of(error: KafkaError, topic: &str) -> Self {
+        let code = error.rdkafka_error_code();
+        let kind = match code {
+            Some(RDKafkaErrorCode::QueueFull) => FaultKind::Full,
+            Some(
+                RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessage
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::InvalidTimestamp
+                | RDKafkaErrorCode::PolicyViolation,
+            ) => FaultKind::Final,
+            Some(_) | None => FaultKind::Passing,
+        };
+        let text = error.to_string();
+        Self { words: plain_words(code, &text, topic), kind, source: Some(error) }
+    }
+}
+
+/// Says what an error means to whoever has to mend it.
+fn plain_words(code: Option<RDKafkaErrorCode>, text: &str, topic: &str) -> String {
+    let lower = text.to_lowercase();
+    let says = |part: &str| lower.contains(part);
+    match code {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            format!("this store's certificate has no right to write to the topic {topic}")
+        }
+        Some(RDKafkaErrorCode::ClusterAuthorizationFailed) => {
+            "this store's certificate has no right to write to the cluster".to_owned()
+        }
+        Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            format!("the topic {topic} is not there, or this store has no right to see it")
+        }
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            format!("the record is larger than the topic {topic} takes")
+        }
+        Some(_) | None if says("certificate verify failed") => {
+            "the broker's certificate is not of the configured authority (kafka.ca)".to_owned()
+        }
+        Some(_) | None if says("alert") && (says("certificate") || says("unknown ca")) => {
+            "the broker refuses this store's certificate: it is missing, expired, or of another \
+             authority (kafka.certificate)"
+                .to_owned()
+        }
+        Some(RDKafkaErrorCode::SSL) => format!("TLS with the broker failed: {text}"),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::Resolve,
+        ) => format!("the broker cannot be reached: {text}"),
+        Some(_) | None => text.to_owned(),
+    }
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) sequence: Sequence,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// All replicas that must have it have it.
+    Delivered,
+    /// It may or may not have arrived.
+    Failed(KafkaFault),
+}
+
+/// A producer for one topic.
+pub(super) struct Producer {
+    inner: BaseProducer<Listener>,
+    topic: String,
+    store: StoreId,
+}
+
+impl Producer {
+    /// Makes a producer. It connects by itself, now and after every break.
+    pub(super) fn new(settings: &Settings) -> Result<Self, KafkaFault> {
+        let topic = settings.topic.name(&settings.topic_prefix);
+        let listener = Listener { topic: topic.clone(), heard: Arc::default() };
+        let inner = settings
+            .client_config()
+            .create_with_context(listener)
+            .map_err(|error| KafkaFault::of(error, &topic))?;
+        Ok(Self { inner, topic, store: settings.store.clone() })
+    }
+
+    /// Hands a batch over; its report comes later.
+    pub(super) fn send(&self, batch: &Outgoing) -> Result<(), KafkaFault> {
+        let headers = batch.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        self.hand_over(batch.sequence, headers, &batch.body)
+    }
+
+    /// Hands a status record over.
+    pub(super) fn send_status(&self, status: &StoreStatus) -> Result<(), KafkaFault> {
+        let headers = wire::store_status_headers(status);
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        self.hand_over(Sequence::FIRST, headers, &wire::encode(status))
+    }
+
+    /// Returns the reports that have come since.
+    pub(super) fn reports(&self) -> Vec<Report> {
+        self.inner.poll(Duration::ZERO);
+        std::mem::take(&mut self.heard().reports)
+    }
+
+    /// Returns what is wrong with the way to the broker, where something is.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.heard().trouble.clone()
+    }
+
+    /// Returns the error that ended the producer, where one did.
+    pub(super) fn fatal(&self) -> Option<KafkaFault> {
+        let (code, text) = self.inner.client().fatal_error()?;
+        let words = plain_words(Some(code), &text, &self.topic);
+        Some(KafkaFault { words, kind: FaultKind::Passing, source: None })
+    }
+
+    /// Asks for the topic and returns its partitions.
+    pub(super) fn probe(&self, most: Duration) -> Result<usize, KafkaFault> {
+        let found = self.inner.client().fetch_metadata(Some(&self.topic), most);
+        // What broke the way to the broker is told by the error callback, not by the time-out.
+        self.inner.poll(Duration::ZERO);
+        let fault = |error| match self.trouble() {
+            Some(words) => KafkaFault { words, kind: FaultKind::Passing, source: None },
+            None => KafkaFault::of(error, &self.topic),
+        };
+        let metadata = found.map_err(fault)?;
+        let topic = metadata.topics().first();
+        match topic.and_then(|topic| topic.error()) {
+            Some(error) => {
+                let code = RDKafkaErrorCode::from(error);
+                Err(KafkaFault::of(KafkaError::MetadataFetch(code), &self.topic))
+            }
+            None => Ok(topic.map_or(0, |topic| topic.partitions().len())),
+        }
+    }
+
+    /// Returns true while a record waits for its report.
+    pub(super) fn is_busy(&self) -> bool {
+        self.inner.in_flight_count() > 0
+    }
+
+    fn hand_over<'a>(
+        &self,
+        sequence: Sequence,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+        body: &[u8],
+    ) -> Result<(), KafkaFault> {
+        let headers = headers.fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
+        let record = BaseRecord::with_opaque_to(&self.topic, Box::new(sequence))
+            .key(self.store.as_str())
+            .payload(body)
+            .headers(headers);
+        self.inner.send(record).map_err(|(error, _)| KafkaFault::of(error, &self.topic))
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.inner.context().heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What librdkafka has told, from whichever of its threads.
+#[derive(Default)]
+struct Heard {
+    reports: Vec<Report>,
+    trouble: Option<String>,
+    logged: Option<Instant>,
+}
+
+struct Listener {
+    topic: String,
+    heard: Arc<Mutex<Heard>>,
+}
+
+impl Listener {
+    /// Keeps the trouble for the status, and logs it at a bounded rate.
+    fn note(&self, words: String) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let new = heard.trouble.as_ref() != Some(&words);
+        let long_ago = heard.logged.is_none_or(|logged| now - logged >= LOG_PAUSE);
+        if long_ago {
+            tracing::warn!(topic = %self.topic, trouble = %words, "trouble on the way to the broker");
+            heard.logged = Some(now);
+        }
+        if new {
+            heard.trouble = Some(words);
+        }
+    }
+}
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        // "All brokers down" follows what brought them down, and says less.
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.note(plain_words(code, reason, &self.topic));
+        }
+    }
+}
+
+impl ProducerContext for Listener {
+    type DeliveryOpaque = Box<Sequence>;
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, sequence: Box<Sequence>) {
+        let outcome = match delivered {
+            Ok(_) => Outcome::Delivered,
+            Err((error, message)) => {
+                Outcome::Failed(KafkaFault::of(error.clone(), message.topic()))
+            }
+        };
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(outcome, Outcome::Delivered) {
+            heard.trouble = None;
+        }
+        heard.reports.push(Report { sequence: *sequence, outcome });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_is_to_be_mended() {
+        let alert = "ssl://localhost:1/bootstrap: SSL handshake failed: ssl/tls alert bad certificate: SSL alert number 42";
+        let words = plain_words(Some(RDKafkaErrorCode::BrokerTransportFailure), alert, "t");
+        assert!(words.starts_with("the broker refuses this store's certificate"), "{words}");
+        let words = plain_words(Some(RDKafkaErrorCode::TopicAuthorizationFailed), "x", "t");
+        assert_eq!(words, "this store's certificate has no right to write to the topic t");
+        let verify = "error:0A000086:SSL routines::certificate verify failed";
+        let words = plain_words(Some(RDKafkaErrorCode::SSL), verify, "t");
+        assert!(words.starts_with("the broker's certificate is not of"), "{words}");
+        let refused = "Connect to ipv4#127.0.0.1:1 failed: Connection refused";
+        let words = plain_words(Some(RDKafkaErrorCode::BrokerTransportFailure), refused, "t");
+        assert!(words.starts_with("the broker cannot be reached"), "{words}");
+    }
+
+    #[test]
+    fn only_what_concerns_the_record_itself_is_final() {
+        let of = |code| KafkaFault::of(KafkaError::MessageProduction(code), "t");
+        assert!(of(RDKafkaErrorCode::MessageSizeTooLarge).is_final());
+        assert!(of(RDKafkaErrorCode::QueueFull).is_full());
+        for passing in [
+            RDKafkaErrorCode::TopicAuthorizationFailed,
+            RDKafkaErrorCode::MessageTimedOut,
+            RDKafkaErrorCode::PurgeQueue,
+        ] {
+            assert!(!of(passing).is_final() && !of(passing).is_full());
+        }
+    }
+}

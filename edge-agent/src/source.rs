@@ -1,0 +1,81 @@
+//! A way to reach tills. A source yields chunks of bytes and can resume where a mark says; it knows
+//! nothing of what the bytes mean, and writes nothing down: marks are kept by whoever commits.
+
+use std::future::Future;
+
+use shared::time::Timestamp;
+
+pub mod directory;
+
+/// What a source says next.
+#[derive(Debug)]
+pub enum Event {
+    /// A feed begins or goes on; its next byte stands at `offset`.
+    Begin {
+        /// The feed's name within the source.
+        feed: String,
+        /// The offset from which a framer starts.
+        offset: u64,
+    },
+    /// The next bytes of the feed.
+    Bytes(Vec<u8>),
+    /// The feed has no more bytes for now.
+    End(Ending),
+    /// All feeds were read to their end: all that had come by this time of the clock is read.
+    Idle(Timestamp),
+}
+
+/// How a feed ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// More may come: bytes that make no unit yet wait.
+    Open,
+    /// Nothing will be added: bytes that make no unit are a refusal.
+    Finished,
+    /// It cannot be read on, and why: bytes that make no unit are a refusal.
+    Damaged(String),
+}
+
+/// Whether what a feed holds is taken in whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completeness {
+    /// Its format's own end mark was read, or there is nothing left over.
+    Whole,
+    /// Bytes are left that make no unit yet.
+    Partial,
+}
+
+/// Why a source cannot be read now. It is asked again later.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The folder is not there or cannot be listed.
+    #[error("the folder {path} cannot be read")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file in it cannot be read; the others can.
+    #[error("the file {feed} cannot be read")]
+    Feed {
+        /// The file.
+        feed: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A way to reach tills.
+pub trait Source: Send {
+    /// Waits for what comes next. May be dropped while it waits: nothing is lost by that.
+    fn next(&mut self) -> impl Future<Output = Result<Event, SourceError>> + Send;
+
+    /// Returns the mark of the present feed with everything before `offset` taken in.
+    fn mark(&mut self, offset: u64, completeness: Completeness) -> String;
+
+    /// Tells that the mark is committed: the source may let go of what lies before it.
+    fn committed(&mut self);
+}

@@ -1,0 +1,255 @@
+//! How the agent is: a file that is written every few seconds, a record that goes to the centre
+//! every minute, and the watchdog of systemd, which is fed by progress alone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::ids::StoreId;
+use shared::log::Chain;
+use shared::minute::{SourceStatus, StoreStatus};
+use shared::time::{Clock, Minute, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+use crate::buffer::{Buffer, BufferError};
+use crate::config::{Config, SourceConfig};
+use crate::ship::Link;
+
+mod certificate;
+
+/// How often the file is written.
+const FILE_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often a record goes to the centre, by the agent's clock.
+const RECORD_PAUSE: Duration = Duration::from_secs(60);
+
+/// After this long a source that is down holds `complete through` back no more: it is named instead.
+const SILENT_AFTER: Duration = Duration::from_secs(86_400);
+
+/// How far each source is read.
+#[derive(Debug, Clone)]
+pub struct Through {
+    sources: Vec<(SourceStatus, Option<Timestamp>)>,
+    /// All minutes up to this one are read and cut.
+    pub complete: Option<Minute>,
+}
+
+impl Through {
+    /// Begins with sources of which nothing is known.
+    pub fn new(sources: &[SourceConfig]) -> Self {
+        let unread = |source: &SourceConfig| {
+            let name = source.name.clone();
+            (SourceStatus { name, up: false, through: None, error: None }, None)
+        };
+        Self { sources: sources.iter().map(unread).collect(), complete: None }
+    }
+
+    /// Notes that a source was read to its end.
+    pub fn read(&mut self, source: usize, through: Minute) {
+        let (status, down_since) = &mut self.sources[source];
+        (status.up, status.error, *down_since) = (true, None, None);
+        status.through = status.through.max(Some(through));
+    }
+
+    /// Notes that a source cannot be read.
+    pub fn down(&mut self, source: usize, error: String, now: Timestamp) {
+        let (status, down_since) = &mut self.sources[source];
+        (status.up, status.error) = (false, Some(error));
+        down_since.get_or_insert(now);
+    }
+
+    /// Returns the minute up to which all sources are read that are not silent.
+    pub fn read_through(&self, now: Timestamp) -> Option<Minute> {
+        let silent =
+            |since: &Option<Timestamp>| since.is_some_and(|since| now.since(since) > SILENT_AFTER);
+        let heard = self.sources.iter().filter(|(_, since)| !silent(since));
+        heard.map(|(status, _)| status.through).min().flatten()
+    }
+
+    fn statuses(&self) -> Vec<SourceStatus> {
+        self.sources.iter().map(|(status, _)| status.clone()).collect()
+    }
+}
+
+/// What the status file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The agent's process.
+    pub pid: u32,
+    /// When it was written, by the real clock.
+    pub written_at: Timestamp,
+    /// The line to the broker.
+    pub link: Link,
+    /// Second copies that were dropped.
+    pub duplicates: u64,
+    /// What the centre is told.
+    pub status: StoreStatus,
+}
+
+/// Returns where a state folder's status file lies.
+pub fn path(state_folder: &Path) -> PathBuf {
+    state_folder.join("status.json")
+}
+
+/// Reads a status file.
+pub fn read(state_folder: &Path) -> std::io::Result<Report> {
+    Ok(serde_json::from_slice(&std::fs::read(path(state_folder))?)?)
+}
+
+/// What keeps the status.
+pub struct Keeper {
+    store: StoreId,
+    state_folder: PathBuf,
+    certificate: PathBuf,
+    clock: Clock,
+    buffer: Buffer,
+    through: watch::Receiver<Through>,
+    link: watch::Receiver<Link>,
+    statuses: mpsc::Sender<StoreStatus>,
+    beat: Arc<AtomicU64>,
+}
+
+impl Keeper {
+    /// Makes a keeper.
+    pub fn new(
+        config: &Config,
+        buffer: Buffer,
+        (through, link): (watch::Receiver<Through>, watch::Receiver<Link>),
+        statuses: mpsc::Sender<StoreStatus>,
+    ) -> Self {
+        Self {
+            store: config.store.clone(),
+            state_folder: config.state_folder.clone(),
+            certificate: config.kafka.certificate.clone(),
+            clock: config.clock,
+            buffer,
+            through,
+            link,
+            statuses,
+            beat: Arc::default(),
+        }
+    }
+
+    /// Ties the watchdog to a counter that the agent's main loop raises.
+    pub fn beating(self, beat: Arc<AtomicU64>) -> Self {
+        Self { beat, ..self }
+    }
+
+    /// Keeps the status until told to stop, and writes it once more then.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), BufferError> {
+        notify(&[sd_notify::NotifyState::Ready]);
+        let mut last_beat = None;
+        let mut next_record = Instant::now();
+        loop {
+            let report = self.report().await?;
+            self.write(&report);
+            let beat = self.beat.load(Ordering::Relaxed);
+            if last_beat.replace(beat) != Some(beat) {
+                notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+            if Instant::now() >= next_record {
+                next_record = Instant::now() + self.clock.real_span(RECORD_PAUSE);
+                // A record that waits for the broker is not overtaken: the next one says more.
+                if self.statuses.try_send(report.status).is_err() {
+                    tracing::debug!("the last status record still waits");
+                }
+            }
+            let pause = FILE_PAUSE.min(next_record - Instant::now());
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        notify(&[sd_notify::NotifyState::Stopping]);
+        let report = self.report().await?;
+        self.write(&report);
+        Ok(())
+    }
+
+    async fn report(&self) -> Result<Report, BufferError> {
+        let figures = self.buffer.figures().await?;
+        let through = self.through.borrow().clone();
+        let real = Clock::real().now();
+        let status = StoreStatus {
+            store: self.store.clone(),
+            at: self.clock.now(),
+            stream: figures.stream,
+            highest_sequence: figures.highest_sequence,
+            complete_through: through.complete,
+            backlog: figures.backlog,
+            quarantined: figures.quarantined,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            certificate_days: certificate::days_left(&self.certificate, real),
+            clock_synchronised: clock_synchronised(),
+            tills: figures.tills,
+            sources: through.statuses(),
+        };
+        let link = self.link.borrow().clone();
+        let pid = std::process::id();
+        Ok(Report { pid, written_at: real, link, duplicates: figures.duplicates, status })
+    }
+
+    /// Writes the file whole or not at all. A disk that takes none is told of in the log.
+    fn write(&self, report: &Report) {
+        let (path, new) = (path(&self.state_folder), self.state_folder.join("status.json.tmp"));
+        let bytes = serde_json::to_vec_pretty(report).expect("a report is plain data");
+        let written = std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, &path));
+        if let Err(error) = written {
+            tracing::warn!(error = %Chain(&error), "the status file was not written");
+        }
+    }
+}
+
+/// Tells systemd; without one this does nothing.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Returns true where systemd's time daemon says that the clock is in step; nothing where it is not asked.
+fn clock_synchronised() -> Option<bool> {
+    let folder = Path::new("/run/systemd/timesync");
+    folder.is_dir().then(|| folder.join("synchronized").exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources() -> Vec<SourceConfig> {
+        ["tills", "stock"]
+            .map(|name| SourceConfig {
+                name: name.to_owned(),
+                path: PathBuf::new(),
+                format: "jsonl".to_owned(),
+                dialect: None,
+                processed_folder: None,
+                poll: FILE_PAUSE,
+                tail: FILE_PAUSE,
+            })
+            .to_vec()
+    }
+
+    #[test]
+    fn all_sources_must_be_read_but_one_that_is_silent_for_a_day() {
+        let minute = |text: &str| text.parse::<Minute>().unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let mut through = Through::new(&sources());
+        let now = at("2026-11-23T09:43:00Z");
+        through.read(0, minute("2026-11-23T09:42:00Z"));
+        assert_eq!(through.read_through(now), None);
+        through.read(1, minute("2026-11-23T09:40:00Z"));
+        assert_eq!(through.read_through(now), Some(minute("2026-11-23T09:40:00Z")));
+        through.down(1, "gone".to_owned(), now);
+        through.down(1, "gone".to_owned(), at("2026-11-24T09:00:00Z"));
+        through.read(0, minute("2026-11-24T09:42:00Z"));
+        let a_day_later = at("2026-11-24T09:43:00Z");
+        assert_eq!(through.read_through(a_day_later), Some(minute("2026-11-23T09:40:00Z")));
+        let later = at("2026-11-24T09:43:01Z");
+        assert_eq!(through.read_through(later), Some(minute("2026-11-24T09:42:00Z")));
+    }
+}
