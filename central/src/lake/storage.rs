@@ -87,7 +87,15 @@ impl Storage {
         }
     }
 
-    /// Opens the log of a table; the table need not exist.
+    /// Returns false where a table cannot be there, so that a reader need not make its folder.
+    pub(super) fn may_hold(&self, table: &str) -> bool {
+        match &self.place {
+            Place::Folder(root) => root.join(table).is_dir(),
+            Place::Url(_) => true,
+        }
+    }
+
+    /// Opens the log of a table; the table need not exist, but its folder is made.
     pub(super) fn log_store(&self, table: &str) -> Result<LogStoreRef, StorageError> {
         match &self.place {
             Place::Folder(root) => self.local(&root.join(table)),
