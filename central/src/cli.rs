@@ -6,6 +6,7 @@ mod deadletters;
 mod migrate;
 mod out;
 mod reconcile;
+mod run;
 mod topics;
 
 use std::path::PathBuf;
@@ -49,6 +50,12 @@ pub enum Command {
     Check,
     /// Compare what Kafka, Postgres and the lake hold; ends with 1 where they differ.
     Reconcile(ReconcileArguments),
+    /// Run roles until SIGTERM.
+    Run {
+        /// `all`, or roles with commas between: ingest, lake.
+        #[arg(long, default_value = "all", value_parser = run::parse_roles)]
+        roles: run::Roles,
+    },
     /// Look at what was refused.
     #[command(subcommand)]
     Deadletters(DeadlettersCommand),
@@ -119,6 +126,7 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
         Command::Topics(TopicsCommand::Apply { stores }) => topics::apply(&config, &stores).await,
         Command::Check => check::run(&config).await,
         Command::Reconcile(arguments) => reconcile::run(&config, arguments).await,
+        Command::Run { roles } => run::run(config, roles).await,
         Command::Deadletters(DeadlettersCommand::List { limit, style }) => {
             deadletters::list(&config, limit, style).await
         }

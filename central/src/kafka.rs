@@ -74,6 +74,9 @@ pub enum Fault {
         /// The offset that the next record will have.
         high: i64,
     },
+    /// Some offset is not there, and the broker does not answer which.
+    #[error("an offset is out of range: {0}")]
+    Lost(String),
     /// The broker or librdkafka refuses; which partition is not said.
     #[error("the broker refuses: {0}")]
     Refused(String),
@@ -318,9 +321,9 @@ impl Consumer {
         });
         match asked.await {
             Ok(Ok(Some(fault))) => fault,
-            Ok(Ok(None)) => Fault::Refused("an offset was out of range".to_owned()),
-            Ok(Err(error)) => Fault::Refused(format!("an offset is out of range ({error})")),
-            Err(error) => Fault::Refused(format!("an offset is out of range ({error})")),
+            Ok(Ok(None)) => Fault::Lost("every position is in range again".to_owned()),
+            Ok(Err(error)) => Fault::Lost(error.to_string()),
+            Err(error) => Fault::Lost(error.to_string()),
         }
     }
 

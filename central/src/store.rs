@@ -3,10 +3,12 @@
 
 mod days;
 pub mod dead_letters;
+mod health;
 mod migrate;
 pub mod progress;
 pub mod totals;
 pub mod verdicts;
+pub mod write;
 
 use std::time::Duration;
 
@@ -106,6 +108,29 @@ fn has_io_cause(error: &dyn std::error::Error) -> bool {
     false
 }
 
+/// A connection that is ours until it is dropped.
+pub struct Connection(Object);
+
+impl Connection {
+    /// Closes the connection, whose state nobody knows after a failure.
+    pub(crate) fn discard(self) {
+        drop(Object::take(self.0));
+    }
+}
+
+impl std::ops::Deref for Connection {
+    type Target = tokio_postgres::Client;
+    fn deref(&self) -> &tokio_postgres::Client {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut tokio_postgres::Client {
+        &mut self.0
+    }
+}
+
 /// The operational store.
 #[derive(Clone)]
 pub struct Store {
@@ -144,8 +169,8 @@ impl Store {
     }
 
     /// Returns a connection.
-    pub(crate) async fn connection(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(StoreError::Connect)
+    pub(crate) async fn connection(&self) -> Result<Connection, StoreError> {
+        self.pool.get().await.map(Connection).map_err(StoreError::Connect)
     }
 
     /// Asks the server for its version, which proves that it can be reached.

@@ -1,7 +1,5 @@
 //! Brings the schema up to date. Migrations are numbered and never edited once released.
 
-use std::ops::DerefMut;
-
 use refinery::{Migration, Runner};
 
 use super::{Store, StoreError};
@@ -42,7 +40,7 @@ impl Store {
     /// Applies what is missing and returns the names of what was applied.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrateError> {
         let mut connection = self.connection().await.map_err(MigrateError::Store)?;
-        let client: &mut tokio_postgres::Client = connection.deref_mut().deref_mut();
+        let client: &mut tokio_postgres::Client = &mut connection;
         let report = runner()?.run_async(client).await.map_err(MigrateError::Refinery)?;
         Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
     }
@@ -58,7 +56,7 @@ impl Store {
         if !known.get::<_, bool>(0) {
             return Err(MigrateError::Behind { found: 0, needed });
         }
-        let client: &mut tokio_postgres::Client = connection.deref_mut().deref_mut();
+        let client: &mut tokio_postgres::Client = &mut connection;
         let applied = runner()?
             .get_last_applied_migration_async(client)
             .await

@@ -1,0 +1,168 @@
+//! Verdicts by coordinates and the ledger by stream.
+
+use shared::ledger::Standing;
+use tokio_postgres::{Row, Transaction};
+
+use super::{Judged, Known, Outcome, Place, Source};
+use crate::store::StoreError;
+
+/// Looks places up: in the ledger, the hash of what was accepted, the letter of what was refused.
+pub(super) async fn known(
+    transaction: &Transaction<'_>,
+    places: &[Place],
+) -> Result<Vec<Known>, StoreError> {
+    let stores: Vec<&str> = places.iter().map(|place| place.store.as_str()).collect();
+    let streams: Vec<_> = places.iter().map(|place| place.stream.as_uuid()).collect();
+    let sequences: Vec<i64> = places.iter().map(|place| place.sequence).collect();
+    let rows = transaction
+        .query(
+            "SELECT coalesce(l.accepted @> q.sequence, false), b.hash, r.dead_letter_id
+             FROM unnest($1::text[], $2::uuid[], $3::bigint[]) WITH ORDINALITY
+                  q(store_id, stream_id, sequence, n)
+             LEFT JOIN ledger l USING (store_id, stream_id)
+             LEFT JOIN batch b ON b.store_id = q.store_id AND b.stream_id = q.stream_id
+                  AND b.sequence = q.sequence AND b.verdict = 'accepted'
+             LEFT JOIN LATERAL (
+                  SELECT max(a.dead_letter_id) AS dead_letter_id FROM batch a
+                  WHERE l.set_aside @> q.sequence AND a.store_id = q.store_id
+                    AND a.stream_id = q.stream_id AND a.sequence = q.sequence
+                    AND a.verdict = 'refused') r ON true
+             ORDER BY q.n",
+            &[&stores, &streams, &sequences],
+        )
+        .await
+        .map_err(StoreError::on("read the ledger"))?;
+    Ok(rows.iter().map(known_row).collect())
+}
+
+fn known_row(row: &Row) -> Known {
+    let hash = row.get::<_, Option<Vec<u8>>>(1).and_then(|hash| hash.try_into().ok());
+    let standing = match (row.get(0), row.get(2)) {
+        (true, _) => Standing::Accepted,
+        (false, Some(letter)) => Standing::SetAside(letter),
+        (false, None) => Standing::Missing,
+    };
+    Known { standing, hash }
+}
+
+/// Stores one row for each record and adds each place to its stream's ledger.
+pub(super) async fn write(
+    transaction: &Transaction<'_>,
+    source: Source<'_>,
+    records: &[Judged<'_>],
+    letters: &[i64],
+) -> Result<(), StoreError> {
+    write_verdicts(transaction, source, records, letters).await?;
+    write_ledger(transaction, records).await
+}
+
+fn word(outcome: &Outcome<'_>) -> &'static str {
+    match outcome {
+        Outcome::Accepted => "accepted",
+        Outcome::Duplicate => "duplicate",
+        Outcome::Refused(_) => "refused",
+    }
+}
+
+async fn write_verdicts(
+    transaction: &Transaction<'_>,
+    source: Source<'_>,
+    records: &[Judged<'_>],
+    letters: &[i64],
+) -> Result<(), StoreError> {
+    let mut letters = letters.iter().copied();
+    let letter_ids: Vec<Option<i64>> = records
+        .iter()
+        .map(|record| match record.outcome {
+            Outcome::Refused(_) => letters.next(),
+            Outcome::Accepted | Outcome::Duplicate => None,
+        })
+        .collect();
+    let partitions: Vec<i32> = records.iter().map(|one| one.partition).collect();
+    let offsets: Vec<i64> = records.iter().map(|one| one.offset).collect();
+    let verdicts: Vec<&str> = records.iter().map(|one| word(&one.outcome)).collect();
+    let hashes: Vec<&[u8]> = records.iter().map(|one| one.hash.as_slice()).collect();
+    let place = |one: &'_ Judged<'_>| one.place.clone();
+    let places: Vec<Option<Place>> = records.iter().map(place).collect();
+    let stores: Vec<Option<&str>> =
+        places.iter().map(|one| one.as_ref().map(|place| place.store.as_str())).collect();
+    let streams: Vec<_> =
+        places.iter().map(|one| one.as_ref().map(|place| place.stream.as_uuid())).collect();
+    let sequences: Vec<_> =
+        places.iter().map(|one| one.as_ref().map(|place| place.sequence)).collect();
+    let minutes: Vec<_> =
+        records.iter().map(|one| one.batch.map(|batch| batch.minute.start().utc())).collect();
+    let days: Vec<_> =
+        records.iter().map(|one| one.batch.map(|batch| batch.business_day.date())).collect();
+    let kinds: Vec<_> =
+        records.iter().map(|one| one.batch.map(|batch| batch.kind.as_str())).collect();
+    transaction
+        .execute(
+            "INSERT INTO batch (topic_generation, partition, record_offset, store_id, stream_id,
+                    sequence, verdict, hash, minute, business_day, kind, dead_letter_id)
+             SELECT $1, * FROM unnest($2::int[], $3::bigint[], $4::text[], $5::uuid[],
+                    $6::bigint[], $7::text[], $8::bytea[], $9::timestamptz[], $10::date[],
+                    $11::text[], $12::bigint[])",
+            &[
+                &source.generation,
+                &partitions,
+                &offsets,
+                &stores,
+                &streams,
+                &sequences,
+                &verdicts,
+                &hashes,
+                &minutes,
+                &days,
+                &kinds,
+                &letter_ids,
+            ],
+        )
+        .await
+        .map_err(StoreError::on("store the verdicts"))?;
+    Ok(())
+}
+
+/// A sequence that counts is no longer set aside; one that counted is never set aside.
+async fn write_ledger(
+    transaction: &Transaction<'_>,
+    records: &[Judged<'_>],
+) -> Result<(), StoreError> {
+    let judged: Vec<(&Judged<'_>, &Place)> =
+        records.iter().filter_map(|one| one.place.as_ref().map(|place| (one, place))).collect();
+    let stores: Vec<&str> = judged.iter().map(|(_, place)| place.store.as_str()).collect();
+    let streams: Vec<_> = judged.iter().map(|(_, place)| place.stream.as_uuid()).collect();
+    let sequences: Vec<i64> = judged.iter().map(|(_, place)| place.sequence).collect();
+    let counts: Vec<bool> =
+        judged.iter().map(|(one, _)| !matches!(one.outcome, Outcome::Refused(_))).collect();
+    let through: Vec<_> = judged
+        .iter()
+        .map(|(one, _)| {
+            let told = one.batch.filter(|_| !matches!(one.outcome, Outcome::Refused(_)))?;
+            told.complete_through.map(|minute| minute.start().utc())
+        })
+        .collect();
+    transaction
+        .execute(
+            "INSERT INTO ledger AS l
+                    (store_id, stream_id, highest_sequence, accepted, set_aside, complete_through)
+             SELECT store_id, stream_id, highest, accepted, set_aside - accepted, through FROM (
+                 SELECT store_id, stream_id, max(sequence) AS highest, max(through) AS through,
+                        coalesce(range_agg(one) FILTER (WHERE counts), '{}') AS accepted,
+                        coalesce(range_agg(one) FILTER (WHERE NOT counts), '{}') AS set_aside
+                 FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bool[], $5::timestamptz[])
+                      q(store_id, stream_id, sequence, counts, through),
+                      int8range(sequence, sequence, '[]') one
+                 GROUP BY store_id, stream_id ORDER BY store_id, stream_id) q
+             ON CONFLICT (store_id, stream_id) DO UPDATE SET
+                 highest_sequence = greatest(l.highest_sequence, excluded.highest_sequence),
+                 accepted = l.accepted + excluded.accepted,
+                 set_aside = l.set_aside + excluded.set_aside - l.accepted - excluded.accepted,
+                 complete_through = greatest(l.complete_through, excluded.complete_through),
+                 last_seen = now()",
+            &[&stores, &streams, &sequences, &counts, &through],
+        )
+        .await
+        .map_err(StoreError::on("write the ledger"))?;
+    Ok(())
+}

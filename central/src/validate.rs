@@ -1,0 +1,301 @@
+//! A record becomes accepted, duplicate, or refused with every reason. Pure, total and
+//! deterministic: the same record against the same ledger always gets the same verdict, so that
+//! reading again after a restore decides nothing differently. It never looks at a clock: what is
+//! too new or too old is measured against the broker's append time.
+//!
+//! The judgement has two steps. [`content`] needs the record alone. [`verdict`] adds what the
+//! ledger knows of the sequence and which stock movements were delivered before.
+
+mod envelope;
+pub mod rules;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use shared::ids::{MovementId, Sequence, StoreId, StreamId};
+use shared::ledger::{Arrival, Standing, arrival};
+use shared::minute::StoreMinute;
+use shared::time::{BusinessDay, Timestamp};
+use shared::wire::{RecordId, record_hash};
+
+use rules::Subject;
+
+/// Characters of a reason; a message may quote what came, but not all of it.
+const SAYS_CHARS_MAX: usize = 300;
+/// Reasons of one record; a batch with a thousand wrong rows is as refused as one with a hundred.
+const REASONS_MAX: usize = 100;
+
+/// A record as the judge sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Submission<'a> {
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The headers in order.
+    pub headers: &'a [(String, Vec<u8>)],
+    /// The body.
+    pub body: Option<&'a [u8]>,
+    /// When the broker took it.
+    pub appended_at: Timestamp,
+}
+
+/// Why a record is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// The rule, a word that never changes.
+    pub rule: &'static str,
+    /// What is wrong, for people.
+    pub says: String,
+}
+
+/// All reasons found so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reasons(Vec<Reason>);
+
+impl Reasons {
+    /// Adds a reason; characters that a database refuses are written as escapes.
+    pub fn add(&mut self, rule: &'static str, says: impl std::fmt::Display) {
+        if self.0.len() >= REASONS_MAX {
+            return;
+        }
+        let text = says.to_string();
+        let readable = text.chars().flat_map(|found| {
+            let escape = found.is_control().then(|| found.escape_default());
+            let plain = (!found.is_control()).then_some(found);
+            escape.into_iter().flatten().chain(plain)
+        });
+        self.0.push(Reason { rule, says: readable.take(SAYS_CHARS_MAX).collect() });
+    }
+
+    /// Returns true where nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the reasons.
+    pub fn as_slice(&self) -> &[Reason] {
+        &self.0
+    }
+}
+
+/// Whose record it is and which place it claims, where key, headers and body agree on that.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// The store.
+    pub store: StoreId,
+    /// The stream.
+    pub stream: StreamId,
+    /// The place in it.
+    pub sequence: Sequence,
+}
+
+/// What a record alone shows.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// SHA-256 of `ce_id`, a zero byte and the body.
+    pub hash: [u8; 32],
+    /// Whose it is; nothing where key, headers and body contradict each other.
+    pub claim: Option<Claim>,
+    /// The body, where it can be read.
+    pub batch: Option<StoreMinute>,
+    /// Why it is refused.
+    pub reasons: Reasons,
+}
+
+/// What the judge is told beside the record.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Business days before this one are refused; absent means 400 days before the append time.
+    pub oldest_business_day: Option<BusinessDay>,
+}
+
+/// What the centre remembers about a record's place and parts.
+#[derive(Debug, Clone)]
+pub struct Remembered<'a> {
+    /// What the ledger says of the sequence.
+    pub standing: Standing,
+    /// The hash that was accepted for it.
+    pub hash: Option<[u8; 32]>,
+    /// Stock movements of this store that were delivered before.
+    pub movements: &'a BTreeSet<MovementId>,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts.
+    Accepted,
+    /// The same bytes again: it counts nothing.
+    Duplicate,
+    /// It is set aside, with every reason.
+    Refused(Reasons),
+}
+
+/// Judges what the record alone shows.
+pub fn content(submission: &Submission<'_>, limits: &Limits) -> Content {
+    let mut reasons = Reasons::default();
+    let named = envelope::headers(submission, &mut reasons);
+    let body = submission.body.unwrap_or_default();
+    let hash = record_hash(named.id_text.unwrap_or_default(), body);
+    let batch = envelope::schema(submission.body, &mut reasons);
+    let claim = claim(&named, batch.as_ref());
+    if let Some(batch) = &batch {
+        let subject = Subject { batch, named: &named, at: submission.appended_at, limits };
+        for rule in rules::ALL {
+            rule(&subject, &mut reasons);
+        }
+    }
+    Content { hash, claim, batch, reasons }
+}
+
+/// An unreadable body is taken at its headers' word; a readable one must agree with them.
+fn claim(named: &envelope::Named<'_>, batch: Option<&StoreMinute>) -> Option<Claim> {
+    let (Some(key), Some(source), Some(id)) = (&named.key, &named.source, named.id) else {
+        return None;
+    };
+    let claim = Claim { store: key.clone(), stream: id.stream, sequence: id.sequence };
+    let agrees = batch.is_none_or(|batch| {
+        let place = RecordId { stream: batch.stream, sequence: batch.sequence };
+        batch.store == *key && place == id
+    });
+    (key == source && agrees).then_some(claim)
+}
+
+/// Adds what is remembered and decides. A record that repeats an accepted one byte for byte is a
+/// duplicate whatever the rules say of it today.
+pub fn verdict(content: &Content, remembered: &Remembered<'_>) -> Verdict {
+    let mut reasons = content.reasons.clone();
+    if let Some(claim) = &content.claim {
+        match arrival(remembered.standing, remembered.hash.as_ref(), &content.hash) {
+            Arrival::Duplicate if content.batch.is_some() => return Verdict::Duplicate,
+            Arrival::Reused => reasons.add(
+                "sequence_reused",
+                format_args!(
+                    "stream {} sequence {} was accepted with other bytes: a restored or cloned buffer",
+                    claim.stream, claim.sequence
+                ),
+            ),
+            Arrival::Duplicate | Arrival::Fresh => {}
+        }
+    }
+    for movement in content.batch.iter().flat_map(|batch| &batch.stock) {
+        if remembered.movements.contains(&movement.id) {
+            reasons.add(
+                "movement_known",
+                format_args!("stock movement {:?} was delivered before", movement.id.as_str()),
+            );
+        }
+    }
+    if reasons.is_empty() && content.claim.is_some() {
+        Verdict::Accepted
+    } else {
+        assert!(!reasons.is_empty(), "without a claim some rule has spoken");
+        Verdict::Refused(reasons)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::wire::encode;
+
+    use super::*;
+    use crate::validate::rules::tests::{batch, record};
+
+    fn nothing_known(movements: &BTreeSet<MovementId>) -> Remembered<'_> {
+        Remembered { standing: Standing::Missing, hash: None, movements }
+    }
+
+    #[test]
+    fn a_good_record_is_accepted_once_and_a_duplicate_after() {
+        let none = BTreeSet::new();
+        let good = record(&batch());
+        let found = content(&good.submission(), &Limits::default());
+        assert_eq!(found.reasons.as_slice(), []);
+        assert_eq!(verdict(&found, &nothing_known(&none)), Verdict::Accepted);
+        let seen = Remembered {
+            standing: Standing::Accepted,
+            hash: Some(found.hash),
+            movements: &BTreeSet::from([MovementId::new("DESADV-7781/4").unwrap()]),
+        };
+        assert_eq!(verdict(&found, &seen), Verdict::Duplicate);
+    }
+
+    #[test]
+    fn other_bytes_under_an_accepted_sequence_are_refused() {
+        let found = content(&record(&batch()).submission(), &Limits::default());
+        let none = BTreeSet::new();
+        let seen =
+            Remembered { standing: Standing::Accepted, hash: Some([7; 32]), movements: &none };
+        let Verdict::Refused(reasons) = verdict(&found, &seen) else { panic!("refused") };
+        assert_eq!(reasons.as_slice()[0].rule, "sequence_reused");
+    }
+
+    #[test]
+    fn a_sequence_that_was_set_aside_is_fresh_again() {
+        let found = content(&record(&batch()).submission(), &Limits::default());
+        let none = BTreeSet::new();
+        let seen = Remembered { standing: Standing::SetAside(7), hash: None, movements: &none };
+        assert_eq!(verdict(&found, &seen), Verdict::Accepted);
+    }
+
+    #[test]
+    fn a_known_movement_refuses_the_whole_batch() {
+        let found = content(&record(&batch()).submission(), &Limits::default());
+        let known = BTreeSet::from([MovementId::new("DESADV-7781/4").unwrap()]);
+        let Verdict::Refused(reasons) = verdict(&found, &nothing_known(&known)) else {
+            panic!("refused")
+        };
+        assert_eq!(reasons.as_slice()[0].rule, "movement_known");
+    }
+
+    #[test]
+    fn an_unreadable_body_still_tells_its_place_by_its_headers() {
+        let mut broken = record(&batch());
+        broken.body = Some(b"{\"store\":".to_vec());
+        let found = content(&broken.submission(), &Limits::default());
+        assert_eq!(found.claim.map(|claim| claim.sequence.get()), Some(81234));
+        assert_eq!(found.reasons.as_slice()[0].rule, "schema");
+    }
+
+    #[test]
+    fn a_record_in_a_foreign_name_has_no_place_in_anybodys_ledger() {
+        let mut forged = record(&batch());
+        forged.key = Some(b"0001".to_vec());
+        let found = content(&forged.submission(), &Limits::default());
+        assert_eq!(found.claim, None);
+        let none = BTreeSet::new();
+        assert!(matches!(verdict(&found, &nothing_known(&none)), Verdict::Refused(_)));
+    }
+
+    #[test]
+    fn reasons_hold_nothing_that_a_database_refuses() {
+        let mut reasons = Reasons::default();
+        reasons.add("schema", "a\0b\n".repeat(200));
+        assert!(reasons.as_slice()[0].says.starts_with("a\\u{0}b\\n"));
+        assert_eq!(reasons.as_slice()[0].says.chars().count(), SAYS_CHARS_MAX);
+        for _ in 0..1_000 {
+            reasons.add("schema", "x");
+        }
+        assert_eq!(reasons.as_slice().len(), REASONS_MAX);
+    }
+
+    proptest::proptest! {
+        /// Whatever bytes come, the judge answers, and answers the same again.
+        #[test]
+        fn no_bytes_can_bring_the_judge_down(
+            key: Option<Vec<u8>>, body: Option<Vec<u8>>, value: Vec<u8>, cut in 0_usize..2_000,
+        ) {
+            let mut strange = record(&batch());
+            strange.key = key.or(strange.key);
+            strange.headers[1].1 = value;
+            let whole = encode(&batch());
+            strange.body = body.or_else(|| Some(whole[..cut.min(whole.len())].to_vec()));
+            let first = content(&strange.submission(), &Limits::default());
+            let none = BTreeSet::new();
+            let again = content(&strange.submission(), &Limits::default());
+            proptest::prop_assert_eq!(
+                verdict(&first, &nothing_known(&none)),
+                verdict(&again, &nothing_known(&none))
+            );
+        }
+    }
+}
