@@ -1,7 +1,12 @@
 //! Holds the service to its promises, with a real broker, a real database and real tables.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cli;
+mod ingest;
+mod ingest_faults;
+mod ingest_world;
 mod lake;
 mod lake_tables;
 mod lake_world;
 mod reconcile;
+mod stock;
