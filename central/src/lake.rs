@@ -175,6 +175,14 @@ impl Follower {
             Event::Fault(fault @ Fault::Refused(_)) => {
                 tracing::error!(error = %fault, "the lake cannot read the topic");
             }
+            Event::Fault(fault @ Fault::Lost(_)) => {
+                tracing::error!(error = %fault, "the lake starts every partition anew");
+                for partition in self.assigned.clone() {
+                    self.drop_records(partition);
+                    self.unstarted.insert(partition);
+                }
+                self.wake_at = Instant::now() + self.backoff.next_wait();
+            }
         }
     }
 

@@ -16,6 +16,7 @@ pub mod topics;
 pub mod validate;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use shared::log::Chain;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use config::Config;
 use status::Status;
@@ -51,37 +53,37 @@ pub async fn run(
     let listener = serve::bind(config.http.listen).await?;
     tracing::info!(address = %config.http.listen, ?roles, "started");
     let (stop, stopped) = watch::channel(Stop::NotYet);
-    let has = |role| roles.contains(&role);
-    let (to_ingest, to_count) = (Arc::clone(&status), Arc::clone(&status));
-    let done = tokio::try_join!(
-        async {
-            let serving = serve::run(listener, status, ended(stopped.clone()));
-            serving.await.context("cannot serve health and metrics")
-        },
-        only(has(Role::Ingest).then(|| async {
-            let end = ended(stopped.clone());
-            let ingest = ingest::run(&config, store.clone(), to_ingest, end);
-            ingest.await.context("the role ingest ended")
-        })),
-        only(has(Role::Lake).then(|| async {
-            let lake = lake::run(&config, store.clone(), ended(stopped.clone()));
-            lake.await.context("the role lake ended")
-        })),
-        async {
-            tokio::select! {
-                () = ended(stopped.clone()) => {}
-                () = count(&store, &to_count) => {}
+    let end = || ended(stopped.clone());
+    // A task each: what is heavy in one role does not hold back another. All end with this set.
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let serving = serve::run(listener, Arc::clone(&status), end());
+    tasks.spawn(async { serving.await.context("cannot serve health and metrics") });
+    tasks.spawn(count(store.clone(), Arc::clone(&status), end()));
+    for role in roles {
+        let (config, store) = (config.clone(), store.clone());
+        let (status, end) = (Arc::clone(&status), end());
+        match role {
+            Role::Ingest => tasks.spawn(async move {
+                ingest::run(&config, store, status, end).await.context("the role ingest ended")
+            }),
+            Role::Lake => tasks.spawn(async move {
+                lake::run(&config, store, end).await.context("the role lake ended")
+            }),
+        };
+    }
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown, if *stop.borrow() == Stop::NotYet => {
+                tracing::info!("finishing the work in hand");
+                stop.send_replace(Stop::Now);
             }
-            Ok(())
-        },
-        async {
-            shutdown.await;
-            tracing::info!("finishing the work in hand");
-            stop.send_replace(Stop::Now);
-            Ok(())
-        },
-    );
-    done.map(|_| ())
+            ended = tasks.join_next() => match ended {
+                Some(done) => done.context("a role broke off")??,
+                None => return Ok(()),
+            },
+        }
+    }
 }
 
 /// Whether the process is to end.
@@ -97,21 +99,21 @@ async fn ended(mut stopped: watch::Receiver<Stop>) {
     let _ = stopped.wait_for(|stop| *stop == Stop::Now).await;
 }
 
-/// Does the work of a role where it is one of ours.
-async fn only(work: Option<impl Future<Output = anyhow::Result<()>>>) -> anyhow::Result<()> {
-    match work {
-        Some(work) => work.await,
-        None => Ok(()),
-    }
-}
-
 /// Keeps the figures that only the database knows.
-async fn count(store: &Store, status: &Status) {
+async fn count(
+    store: Store,
+    status: Arc<Status>,
+    end: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let mut end = pin!(end);
     loop {
         match store.counts().await {
             Ok(counts) => status.set_counts(counts.gaps, counts.dead_letters),
             Err(error) => tracing::debug!(error = %Chain(&error), "cannot count"),
         }
-        tokio::time::sleep(COUNT_EVERY).await;
+        tokio::select! {
+            () = &mut end => return Ok(()),
+            () = tokio::time::sleep(COUNT_EVERY) => {}
+        }
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use deadpool_postgres::Transaction;
 use shared::time::{BusinessDay, Timestamp};
+use tokio_postgres::Transaction;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::{Store, StoreError};

@@ -29,14 +29,13 @@ macro_rules! values {
 pub(super) use values;
 
 /// Copies rows in Postgres' binary form, which neither quotes nor parses.
-pub(super) async fn copy<'a>(
+pub(super) async fn copy(
     transaction: &Transaction<'_>,
     statement: &str,
     types: &[Type],
-    rows: impl Iterator<Item = Values<'a>>,
+    rows: Vec<Values<'_>>,
 ) -> Result<(), Error> {
-    let mut rows = rows.peekable();
-    if rows.peek().is_none() {
+    if rows.is_empty() {
         return Ok(());
     }
     let sink = transaction.copy_in(statement).await?;
@@ -151,7 +150,7 @@ async fn write_tills(
             lines_cents, tax_added_cents, adjustment_cents, total_cents, voided_cents, adjustments,
             cash_moves, counts) FROM STDIN BINARY",
         &TYPES,
-        rows,
+        rows.collect(),
     )
     .await
 }
@@ -197,7 +196,7 @@ async fn write_vat(transaction: &Transaction<'_>, accepted: &[Accepted<'_>]) -> 
         "COPY till_vat (store_id, stream_id, sequence, position, business_day, minute, till, series,
             vat_key, vat_bp, gross_cents, net_cents, tax_cents) FROM STDIN BINARY",
         &TYPES,
-        rows,
+        rows.collect(),
     )
     .await
 }
@@ -243,7 +242,7 @@ async fn write_payments(
         "COPY till_payment (store_id, stream_id, sequence, position, business_day, minute, till,
             series, kind, cents, currency) FROM STDIN BINARY",
         &TYPES,
-        rows,
+        rows.collect(),
     )
     .await
 }
@@ -333,7 +332,7 @@ async fn write_sales(
         Type::INT8,
     ];
     transaction.batch_execute(INCOMING_SALES).await?;
-    copy(transaction, COPY_SALES, &TYPES, sales(accepted)).await?;
+    copy(transaction, COPY_SALES, &TYPES, sales(accepted).collect()).await?;
     transaction.execute("INSERT INTO sale SELECT * FROM incoming_sale", &[]).await?;
     transaction.execute(ADD_DAYS, &[]).await.map(|_| ())
 }

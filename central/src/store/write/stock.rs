@@ -131,7 +131,7 @@ async fn write_movements(
         Type::TEXT,
     ];
     transaction.batch_execute(INCOMING).await?;
-    copy(transaction, COPY, &TYPES, movements(accepted)).await?;
+    copy(transaction, COPY, &TYPES, movements(accepted).collect()).await?;
     let keep = "INSERT INTO stock_movement SELECT * FROM incoming_movement";
     transaction.execute(keep, &[]).await.map(|_| ())
 }
