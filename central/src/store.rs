@@ -169,7 +169,7 @@ impl Store {
     }
 
     /// Returns a connection.
-    pub(crate) async fn connection(&self) -> Result<Connection, StoreError> {
+    pub async fn connection(&self) -> Result<Connection, StoreError> {
         self.pool.get().await.map(Connection).map_err(StoreError::Connect)
     }
 

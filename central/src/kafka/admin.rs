@@ -335,7 +335,10 @@ impl Admin {
     pub async fn rights(&mut self) -> Result<BTreeSet<Right>, AdminError> {
         let request = DescribeAclsRequest::default()
             .with_resource_type_filter(ANY)
+            .with_resource_name_filter(None)
             .with_pattern_type_filter(ANY)
+            .with_principal_filter(None)
+            .with_host_filter(None)
             .with_operation(ANY)
             .with_permission_type(ALLOW);
         let answer = self.ask("rights", &request, 3).await?;

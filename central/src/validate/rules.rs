@@ -441,7 +441,12 @@ pub(crate) mod tests {
     /// Bends one place of the good batch and tells which rules then speak.
     fn bent(place: &str, value: Value) -> Vec<&'static str> {
         let mut body = json_batch();
-        *body.pointer_mut(place).unwrap_or_else(|| panic!("no place {place}")) = value;
+        let (parent, key) = place.rsplit_once('/').unwrap();
+        let parent = body.pointer_mut(parent).unwrap_or_else(|| panic!("no place {place}"));
+        match parent.as_array_mut() {
+            Some(list) => list[key.parse::<usize>().unwrap()] = value,
+            None => parent[key] = value,
+        }
         let mut bent = record(&batch());
         bent.body = Some(body.to_string().into_bytes());
         rules_of(&bent, &Limits::default())

@@ -212,12 +212,11 @@ pub(crate) async fn ask(config: &Config, path: &str) -> std::io::Result<String> 
 
 /// Waits until `/readyz` answers with a text.
 pub(crate) async fn until_ready_says(config: &Config, text: &str) -> String {
-    let found = wait::until(&format!("/readyz says {text}"), SOON, async || {
-        match ask(config, "/readyz").await {
-            Ok(answer) if answer.contains(text) => Ok(answer),
-            Ok(answer) => Err(answer),
-            Err(error) => Err(error.to_string()),
-        }
+    let what = format!("/readyz says {text}");
+    let found = wait::until(&what, SOON, async || match ask(config, "/readyz").await {
+        Ok(answer) if answer.contains(text) => Ok(answer),
+        Ok(answer) => Err(answer),
+        Err(error) => Err(error.to_string()),
     });
     found.await.unwrap()
 }
