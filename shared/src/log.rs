@@ -13,9 +13,13 @@ pub enum Format {
     Json,
 }
 
-/// Starts the log. `RUST_LOG` overrides the level, which is `info` by default; a second call changes nothing.
+/// What is logged where `RUST_LOG` says nothing: libraries speak of their insides on `info`, and an
+/// operator would not find our own lines among theirs.
+const DEFAULT: &str = "warn,edge_agent=info,central=info,fakes=info,shared=info";
+
+/// Starts the log. `RUST_LOG` overrides what is logged; a second call changes nothing.
 pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start happens in tests only, where the first set-up serves all.
     let _ = match format {

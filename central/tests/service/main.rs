@@ -8,5 +8,6 @@ mod ingest_world;
 mod lake;
 mod lake_tables;
 mod lake_world;
+mod pipeline;
 mod reconcile;
 mod stock;

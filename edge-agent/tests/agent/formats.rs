@@ -144,7 +144,7 @@ fn what_the_fakes_write_is_read_back_to_the_cent() {
         let store = StoreId::new("0010").unwrap();
         let receipts_per_thousand_minutes = 20_000;
         let plan = Plan { store, zone, country, tills: 3, receipts_per_thousand_minutes, seed: 7 };
-        let mut shop = Shop::new(plan, std::sync::Arc::new(Assortment::new(200)));
+        let mut shop = Shop::new(plan, std::sync::Arc::new(Assortment::new(200, country)));
         let first: Minute = "2026-11-23T09:00:00Z".parse().unwrap();
         let minutes = minutes_from(first, 60).map(|minute| shop.minute(minute));
         let issued: Vec<Receipt> = minutes.flat_map(|minute| minute.receipts).collect();

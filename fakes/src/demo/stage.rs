@@ -107,8 +107,19 @@ impl Stage {
         let (dir, minutes) = (self.dir(), length.minutes.to_string());
         for (seed, (id, _)) in (1_u32..).zip(STORES) {
             let seed = seed.to_string();
-            let mut arguments =
-                vec!["store", "--dir", &dir, "--store", id, "--minutes", &minutes, "--seed", &seed];
+            let mut arguments = vec![
+                "store",
+                "--dir",
+                &dir,
+                "--store",
+                id,
+                "--minutes",
+                &minutes,
+                "--seed",
+                &seed,
+                "--receipts-per-minute",
+                "6",
+            ];
             if id != LATE_STORE {
                 arguments.push("--no-late-till");
             }

@@ -33,7 +33,7 @@ fn transaction(xml: &mut Xml, receipt: &Receipt, zone: Tz) {
     xml.leaf("BusinessDayDate", receipt.business_day);
     xml.leaf("EndDateTime", &ended);
     xml.leaf("OperatorID OperatorName=\"X\"", 91);
-    xml.leaf("CurrencyCode", "EUR");
+    xml.leaf("CurrencyCode", "USD");
     if receipt.counts {
         retail(xml, receipt, &ended);
     } else {
