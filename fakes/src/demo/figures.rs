@@ -151,9 +151,9 @@ async fn kafka(stage: &Stage) -> anyhow::Result<Sums> {
     let totals: Value = serde_json::from_str(&out)
         .with_context(|| format!("central reconcile said no JSON: {out}{error}"))?;
     Ok(Sums {
-        receipts: number(&totals, "/totals/kafka/receipts")?,
-        lines: number(&totals, "/totals/kafka/lines")?,
-        cents: number(&totals, "/totals/kafka/total_cents")?,
+        receipts: number(&totals, "/kafka/receipts")?,
+        lines: number(&totals, "/kafka/lines")?,
+        cents: number(&totals, "/kafka/total_cents")?,
     })
 }
 
