@@ -152,9 +152,11 @@ fn store_rights(prefix: &str, store: &StoreId) -> Vec<Right> {
     for topic in Topic::ALL {
         let name = topic.name(prefix);
         let operations = match topic {
+            Topic::StoreMinutes | Topic::StoreStatus | Topic::Loyalty => {
+                [Operation::Write, Operation::Describe]
+            }
             Topic::PriceOffers => [Operation::Read, Operation::Describe],
-            _ if topic.written_by_stores() => [Operation::Write, Operation::Describe],
-            _ => continue,
+            Topic::Reorders | Topic::Context => continue,
         };
         let thing = (Resource::Topic, name.as_str(), Pattern::Literal);
         rights.extend(operations.map(|may| right(&principal, thing, may)));

@@ -167,11 +167,10 @@ impl Section {
         let table = self.optional_section(key, faults).table;
         let mut texts = BTreeMap::new();
         for (name, value) in table {
-            match value {
-                Value::String(text) => {
-                    texts.insert(name, text);
-                }
-                other => faults.add(&format!("{}.{name}", self.key(key)), &is(&other), "a text"),
+            if let Value::String(text) = value {
+                texts.insert(name, text);
+            } else {
+                faults.add(&format!("{}.{name}", self.key(key)), &is(&value), "a text");
             }
         }
         Some(texts)

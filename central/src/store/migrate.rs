@@ -61,7 +61,7 @@ impl Store {
             .get_last_applied_migration_async(client)
             .await
             .map_err(MigrateError::Refinery)?;
-        let found = applied.map_or(0, |one| i32::try_from(one.version()).unwrap_or(i32::MAX));
+        let found = applied.map_or(0, |one| one.version());
         if found < needed { Err(MigrateError::Behind { found, needed }) } else { Ok(()) }
     }
 }
