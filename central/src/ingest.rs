@@ -82,6 +82,7 @@ pub(crate) async fn run(
         outage: None,
         backoff: Backoff::new(RETRY_FIRST, RETRY_MOST, u64::from(std::process::id())),
         made_anew,
+        refused: None,
     };
     ingest.consume(&mut shutdown).await;
     ingest.finish().await;
@@ -104,6 +105,8 @@ struct Ingest {
     outage: Option<Instant>,
     backoff: Backoff,
     made_anew: watch::Receiver<Option<String>>,
+    /// What the broker refused last; gone with the next assignment or record.
+    refused: Option<String>,
 }
 
 impl Ingest {
@@ -181,6 +184,7 @@ impl Ingest {
         match event {
             Event::Assigned(partitions) => {
                 tracing::info!(?partitions, "assigned");
+                self.refused = None;
                 self.partitions.assign(&partitions);
             }
             Event::Revoked(partitions) => self.revoke(&partitions),
@@ -200,6 +204,7 @@ impl Ingest {
     }
 
     fn take_record(&mut self, record: Record) {
+        self.refused = None;
         let submission = Submission {
             key: record.key.as_deref(),
             headers: &record.headers,
@@ -231,7 +236,7 @@ impl Ingest {
             }
             Fault::Refused(_) => {
                 tracing::error!(%fault);
-                self.status.set_trouble(KAFKA, Some(fault.to_string()));
+                self.refused = Some(fault.to_string());
             }
         }
     }
@@ -262,7 +267,8 @@ impl Ingest {
 
     /// Tells collectors and the broker how far we are.
     fn tell(&mut self) {
-        self.status.set_trouble(KAFKA, self.consumer.trouble());
+        let trouble = self.refused.clone().or_else(|| self.consumer.trouble());
+        self.status.set_trouble(KAFKA, trouble);
         for (partition, next_offset) in self.partitions.take_news() {
             self.consumer.report(partition, next_offset);
         }

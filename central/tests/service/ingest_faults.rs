@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::ingest_world::{Running, SOON, World, now, producer_settings, until_ready_says};
+use crate::ingest_world::{Running, SOON, World, ask, now, producer_settings, until_ready_says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_line_to_postgres_holds_everything_up_and_loses_nothing() {
@@ -173,6 +173,23 @@ async fn a_service_without_schema_waits_and_says_so() {
     world.sql.batch_execute("DROP TABLE refinery_schema_history").await.unwrap();
     let running = Running::start(&world.config);
     until_ready_says(&world.config, "run `central migrate`").await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_the_broker_forbids_is_told_and_keeps_the_service_unready() {
+    let world = World::new("forbidden").await;
+    let mut config = world.config.clone();
+    config.kafka.group_prefix = "nobodys".to_owned();
+    let running = Running::start(&config);
+    // Several answers in a row: the trouble is not forgotten with the next look at the connection.
+    let mut told = 0;
+    let looked = fakes::wait::until("the refusal stays", SOON, async || {
+        let answer = ask(&config, "/readyz").await.map_err(|error| error.to_string())?;
+        told = if answer.contains("the broker refuses") { told + 1 } else { 0 };
+        if told > 100 { Ok(()) } else { Err(format!("told {told} times; now {answer}")) }
+    });
+    looked.await.unwrap();
     running.stop().await;
 }
 
