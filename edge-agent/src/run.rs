@@ -64,7 +64,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let shipper =
         Shipper { buffer: shipped, settings: settings.clone(), clock, cut, link: link_tx };
     rest.spawn(shipper.run(rest_stop.clone()));
-    rest.spawn(async { Ok(ship::announce(settings, statuses_rx).await) });
+    rest.spawn(async {
+        ship::announce(settings, statuses_rx).await;
+        Ok(())
+    });
     let keeper = Keeper::new(&config, buffer.clone(), (through, link), statuses).beating(beat);
     rest.spawn(keeper.run(rest_stop));
     drop(buffer);

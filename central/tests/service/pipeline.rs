@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use fakes::oracle::{Places, Report, verify};
+use fakes::postgres::client::Access;
 use fakes::stack::Stack;
 use fakes::stack::own::{TestDatabase, TestTopics};
 use fakes::wait;
@@ -93,8 +94,73 @@ async fn a_real_file_arrives_to_the_cent() {
     assert_eq!(chain.query(sales).await, "552,650150");
     let golden = golden_buckets(&folder.join("golden_lines.csv"));
     assert_eq!(chain.query_rows(BUCKETS).await, golden, "Postgres per till, minute and article");
+    let reconcile = ["--config", &chain.text("central.toml"), "reconcile", "--wait-seconds", "60"];
+    chain.run("central", &reconcile).await;
     let minutes = golden.iter().map(|row| row.split(',').nth(1).unwrap().to_owned());
     assert_eq!(minutes.collect::<std::collections::BTreeSet<_>>().len(), 15);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seventy_five_thousand_real_lines_arrive_once_however_often_they_are_replayed() {
+    let Some(folder) = shared_data("retail/completejourney_sample") else { return };
+    let stack = Stack::shared();
+    let chain = Chain::of_the_stack(stack).await;
+    let _centre = chain.centre();
+    let lines = folder.join("lines.csv.gz");
+    let dir = stack.layout().dir().to_string_lossy().into_owned();
+    let replay = ["replay", "--dir", &dir, "--lines", lines.to_str().unwrap()];
+    chain.run("fakes", &replay).await;
+    chain.until_exact().await;
+    chain.run("fakes", &replay).await;
+    let judged = "select verdict, count(*) from batch group by 1 order by 1";
+    wait::until("the second replay is judged", ARRIVES_WITHIN, async || {
+        let seen = chain.query(judged).await;
+        if seen == "accepted,47167;duplicate,47167" { Ok(()) } else { Err(seen) }
+    })
+    .await
+    .unwrap();
+    let report = chain.until_exact().await;
+    let (_, issued) = report.totals[0];
+    assert_eq!((issued.receipts, issued.lines, issued.total_cents), (47_243, 75_000, 23_393_524));
+    assert_eq!(chain.query("select count(distinct store) from v1.sales").await, "293");
+    for (file, columns, query) in GOLDEN {
+        let golden = golden_rows(&folder.join(file), columns);
+        assert_eq!(chain.query_rows(query).await, golden, "{file}");
+    }
+}
+
+/// The golden files, the columns of each that are compared, and the same sums from Postgres.
+const GOLDEN: [(&str, &[&str], &str); 3] = [
+    (
+        "golden_daily.csv",
+        &["day", "lines", "qty", "amount_cents"],
+        "select business_day, sum(lines), sum(quantity_milli) / 1000, sum(amount_cents) from v1.sales group by 1",
+    ),
+    (
+        "golden_by_store.csv",
+        &["store", "lines", "amount_cents"],
+        "select store, sum(lines), sum(amount_cents) from v1.sales group by 1",
+    ),
+    (
+        "golden_by_product.csv",
+        &["product", "lines", "qty", "amount_cents"],
+        "select replace(article, 'own:replay:', ''), sum(lines), sum(quantity_milli) / 1000, sum(amount_cents) \
+         from v1.sales group by 1",
+    ),
+];
+
+/// Returns the named columns of a golden file, sorted.
+fn golden_rows(path: &Path, wanted: &[&str]) -> Vec<String> {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    let columns = reader.headers().unwrap().clone();
+    let at = |name: &&str| columns.iter().position(|column| column == *name).unwrap();
+    let positions: Vec<usize> = wanted.iter().map(at).collect();
+    let row =
+        |row: csv::StringRecord| positions.iter().map(|&at| row[at].to_owned()).collect::<Vec<_>>();
+    let mut rows: Vec<String> =
+        reader.records().map(|record| row(record.unwrap()).join(",")).collect();
+    rows.sort();
+    rows
 }
 
 /// Rows per till, minute and article, as the golden file has them: weights and voids netted.
@@ -142,33 +208,63 @@ fn shared_data(name: &str) -> Option<PathBuf> {
 
 /// One store, its agent and a centre, with topics, database, lake and folders of their own.
 struct Chain {
-    folder: TempDir,
-    database: TestDatabase,
-    topics: TestTopics<'static>,
+    dir: PathBuf,
+    access: Access,
+    url: String,
     store: &'static str,
     till: Till,
+    own: Option<Own>,
+}
+
+/// What goes when the test ends.
+struct Own {
+    topics: TestTopics<'static>,
+    _folder: TempDir,
+    _database: TestDatabase,
 }
 
 impl Chain {
     async fn new(test: &str, store: &'static str, till: Till) -> Self {
         let stack = Stack::shared();
+        let folder = TempDir::new().unwrap();
+        let database = stack.database_for(test).await.unwrap();
+        let topics = stack.topics_for(test).await.unwrap();
         let chain = Self {
-            folder: TempDir::new().unwrap(),
-            database: stack.database_for(test).await.unwrap(),
-            topics: stack.topics_for(test).await.unwrap(),
+            dir: folder.path().to_owned(),
+            access: database.access().clone(),
+            url: database.url().to_owned(),
             store,
             till,
+            own: Some(Own { topics, _folder: folder, _database: database }),
         };
         for name in ["tills", "stock", "edge", "lake"] {
             std::fs::create_dir_all(chain.path(name).join(store)).unwrap();
         }
         std::fs::write(chain.path("buffer.key"), "5a".repeat(32)).unwrap();
         set_private(&chain.path("buffer.key"));
-        std::fs::write(chain.path("password"), &chain.database.access().password).unwrap();
+        std::fs::write(chain.path("password"), &chain.access.password).unwrap();
         set_private(&chain.path("password"));
         chain.write_configs("");
         chain.run("central", &["--config", &chain.text("central.toml"), "migrate"]).await;
         chain
+    }
+
+    /// The stack's own topics, database and lake, for what publishes there.
+    async fn of_the_stack(stack: &'static Stack) -> Self {
+        let chain = Self {
+            dir: stack.layout().dir().to_owned(),
+            access: stack.database(),
+            url: stack.env().unwrap().database_url,
+            store: "t1",
+            till: JSONL,
+            own: None,
+        };
+        chain.run("central", &["--config", &chain.text("central.toml"), "migrate"]).await;
+        chain
+    }
+
+    fn prefix(&self) -> &str {
+        self.own.as_ref().map_or("frischmarkt.", |own| own.topics.prefix())
     }
 
     /// Lets time run faster, from some hours ago on.
@@ -207,7 +303,7 @@ impl Chain {
             buffer = self.path("edge").join(self.store).join("buffer.db"),
             key_file = self.path("buffer.key"),
             brokers = stack.brokers(),
-            prefix = self.topics.prefix(),
+            prefix = self.prefix(),
             ca = own.ca,
             certificate = own.certificate,
             key = own.key,
@@ -220,15 +316,15 @@ impl Chain {
         let stack = Stack::shared();
         let (own, admin) =
             (stack.layout().credentials("central"), stack.layout().credentials("admin"));
-        let access = self.database.access();
+        let access = &self.access;
         format!(
             "{clock}[kafka]\nbrokers = {brokers:?}\ntopic_prefix = {prefix:?}\ngroup_prefix = {group:?}\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\
              admin_brokers = {brokers:?}\nadmin_certificate = {admin_certificate:?}\nadmin_key = {admin_key:?}\nreplication_factor = 1\n\
              [postgres]\nhost = \"localhost\"\nport = {port}\ndatabase = {database:?}\nuser = {user:?}\npassword_file = {password:?}\nca = {database_ca:?}\n\
              [lake]\npath = {lake:?}\nflush_seconds = 1\n[judge]\noldest_business_day = \"2017-01-01\"\n[http]\nlisten = \"127.0.0.1:0\"\n",
             brokers = stack.brokers(),
-            prefix = self.topics.prefix(),
-            group = format!("{}central", self.topics.prefix()),
+            prefix = self.prefix(),
+            group = format!("{}central", self.prefix()),
             ca = own.ca,
             certificate = own.certificate,
             key = own.key,
@@ -244,7 +340,7 @@ impl Chain {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.dir.join(name)
     }
 
     fn text(&self, name: &str) -> String {
@@ -252,7 +348,7 @@ impl Chain {
     }
 
     fn dir(&self) -> &str {
-        self.folder.path().to_str().unwrap()
+        self.dir.to_str().unwrap()
     }
 
     fn agent(&self) -> Child {
@@ -309,7 +405,7 @@ impl Chain {
     /// Returns the rows of a query as comma separated values.
     async fn query_rows(&self, query: &str) -> Vec<String> {
         let out = Command::new("psql")
-            .args([self.database.url(), "--csv", "--tuples-only", "--no-psqlrc", "-c", query])
+            .args([&self.url, "--csv", "--tuples-only", "--no-psqlrc", "-c", query])
             .output()
             .await
             .unwrap();
@@ -327,8 +423,8 @@ impl Chain {
     /// Waits until truth, Postgres and lake agree; fails with the first differences.
     async fn until_exact(&self) -> Report {
         let places = Places {
-            dir: self.folder.path().to_owned(),
-            database: Some(self.database.access().clone()),
+            dir: self.dir.clone(),
+            database: Some(self.access.clone()),
             lake: Some(self.path("lake")),
         };
         let exact =

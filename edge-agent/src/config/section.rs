@@ -91,6 +91,7 @@ impl Section {
     }
 
     /// Returns a text.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else TOML has is no text")]
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
         match self.take(key)? {
             Value::String(text) => Some(text),
@@ -140,6 +141,7 @@ impl Section {
     }
 
     /// Returns true or false.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else TOML has is no flag")]
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         match self.take(key)? {
             Value::Boolean(flag) => Some(flag),

@@ -104,9 +104,9 @@ mod tests {
         let script = script(length);
         assert!(script.is_sorted_by_key(|&(at, _)| at));
         assert!(script.last().is_some_and(|&(at, _)| at < length.span()));
-        let real: Vec<u64> = script
+        let real: Vec<u128> = script
             .windows(2)
-            .map(|pair| (pair[1].0 - pair[0].0).as_millis() as u64 / u64::from(length.speed))
+            .map(|pair| ((pair[1].0 - pair[0].0) / length.speed).as_millis())
             .collect();
         assert!(
             real.iter().all(|&millis| millis >= 2_000),

@@ -12,8 +12,11 @@ const FUNCTION_LINES_MAX: usize = 70;
 const PARAMETERS_MAX: usize = 5;
 const FORBIDDEN_NAMES: [&str; 4] = ["utils", "common", "helpers", "misc"];
 
+/// A module, and the modules that it may name.
+type Room = (&'static str, &'static [&'static str]);
+
 /// What each module of a crate's top level may name. `lib`, `main` and `cli` join them all.
-const ARROWS: &[(&str, &[(&str, &[&str])])] = &[
+const ARROWS: &[(&str, &[Room])] = &[
     (
         "edge-agent",
         &[
