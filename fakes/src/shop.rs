@@ -15,7 +15,6 @@ use chrono::{NaiveTime, TimeDelta};
 use chrono_tz::Tz;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
 use shared::ids::{ReceiptNumber, Series, StoreId, TillId};
 use shared::receipt::{Receipt, StockMovement};
 use shared::time::{BusinessDay, Minute, Timestamp};
@@ -233,11 +232,13 @@ fn reason(idle: Idle) -> NotCounted {
 
 /// Every minute has dice of its own, so that a shop can start at any of them.
 fn dice(plan: &Plan, minute: Minute) -> ChaCha8Rng {
-    let mut seed = Sha256::new();
-    seed.update(plan.seed.to_be_bytes());
-    seed.update(minute.start().unix_millis().to_be_bytes());
-    seed.update(plan.store.as_str());
-    ChaCha8Rng::from_seed(seed.finalize().into())
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
+    seed[8..16].copy_from_slice(&minute.start().unix_millis().to_be_bytes());
+    for (at, byte) in plan.store.as_str().bytes().enumerate() {
+        seed[16 + at % 16] ^= byte;
+    }
+    ChaCha8Rng::from_seed(seed)
 }
 
 fn whole_second(at: Timestamp) -> Timestamp {

@@ -16,7 +16,7 @@ pub(super) struct Fleet {
     /// How many stores: F0001 and on
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99_999))]
     stores: u32,
-    /// For how many minutes
+    /// For how many minutes; those that an earlier fleet of this stack has played are left out
     #[arg(long)]
     minutes: u32,
     /// Batches a second; as fast as the broker takes them where nothing is said
