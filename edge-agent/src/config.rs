@@ -175,7 +175,8 @@ impl Config {
         };
         let text = std::fs::read_to_string(file)
             .map_err(|error| of_file(format!("cannot be read: {error}")))?;
-        let base = file.parent().unwrap_or(Path::new("."));
+        let base = file.parent().filter(|base| !base.as_os_str().is_empty());
+        let base = base.unwrap_or(Path::new("."));
         let mut root =
             Section::parse(&text, base).map_err(|error| of_file(format!("is no TOML: {error}")))?;
         let config = read(&mut root, formats);
