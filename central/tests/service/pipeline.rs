@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// How long everything may take to arrive once nothing is broken any more, on a loaded machine.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(180);
+const ARRIVES_WITHIN: Duration = Duration::from_secs(600);
 
 /// How a till of the test's store writes.
 #[derive(Clone, Copy)]
