@@ -134,7 +134,7 @@ const GOLDEN: [(&str, &[&str], &str); 3] = [
     (
         "golden_daily.csv",
         &["day", "lines", "qty", "amount_cents"],
-        "select business_day, sum(lines), sum(quantity_milli) / 1000, sum(amount_cents) from v1.sales group by 1",
+        "select business_day, sum(lines), trim_scale(sum(quantity_milli) / 1000), sum(amount_cents) from v1.sales group by 1",
     ),
     (
         "golden_by_store.csv",
@@ -144,7 +144,7 @@ const GOLDEN: [(&str, &[&str], &str); 3] = [
     (
         "golden_by_product.csv",
         &["product", "lines", "qty", "amount_cents"],
-        "select replace(article, 'own:replay:', ''), sum(lines), sum(quantity_milli) / 1000, sum(amount_cents) \
+        "select replace(article, 'own:replay:', ''), sum(lines), trim_scale(sum(quantity_milli) / 1000), sum(amount_cents) \
          from v1.sales group by 1",
     ),
 ];
