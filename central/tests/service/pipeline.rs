@@ -112,7 +112,8 @@ async fn seventy_five_thousand_real_lines_arrive_once_however_often_they_are_rep
     chain.run("fakes", &replay).await;
     chain.until_exact().await;
     chain.run("fakes", &replay).await;
-    let judged = "select verdict, count(*) from batch where verdict <> 'refused' group by 1 order by 1";
+    let judged =
+        "select verdict, count(*) from batch where verdict <> 'refused' group by 1 order by 1";
     wait::until("the second replay is judged", ARRIVES_WITHIN, async || {
         let seen = chain.query(judged).await;
         if seen == "accepted,47167;duplicate,47167" { Ok(()) } else { Err(seen) }
