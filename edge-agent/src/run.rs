@@ -45,15 +45,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (notices, notices_rx) = mpsc::channel(NOTICES_MAX);
     let (through_tx, through) = watch::channel(Through::new(&config.sources));
     let (cut_tx, cut) = watch::channel(figures.highest_sequence);
-    let (link_tx, link) = watch::channel(Link::Untried);
+    let (link_tx, link) = watch::channel(Link::Idle);
     let (statuses, statuses_rx) = mpsc::channel(STATUSES_MAX);
     let beat = Arc::new(AtomicU64::new(0));
 
     let mut sources = JoinSet::new();
     for (index, source) in config.sources.iter().enumerate() {
-        let intaker = intaker(&config, &buffer, figures.created_at, source)?;
+        let stop = sources_stop.clone();
+        let intaker = intaker(&config, source, (&buffer, figures.created_at), stop)?;
         let directory = open_source(&config, &buffer, source).await?;
-        sources.spawn(intaker.run(directory, (index, notices.clone()), sources_stop.clone()));
+        sources.spawn(intaker.run(directory, (index, notices.clone())));
     }
     drop(notices);
     let mut rest = JoinSet::new();
@@ -106,9 +107,9 @@ fn open_buffer(config: &Config) -> anyhow::Result<(Buffer, buffer::Writer)> {
 
 fn intaker(
     config: &Config,
-    buffer: &Buffer,
-    created_at: Timestamp,
     source: &SourceConfig,
+    (buffer, created_at): (&Buffer, Timestamp),
+    stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Intaker> {
     let format = Format::find(&source.format, source.dialect.as_deref())?;
     let context = Context {
@@ -124,14 +125,14 @@ fn intaker(
         business_day_cut: config.business_day_cut,
         counted_since: (!config.first_box).then_some(created_at),
     };
-    let (name, clock) = (source.name.clone(), config.clock);
     Ok(Intaker {
-        name,
+        name: source.name.clone(),
         format,
         decoder: format.decoder(context),
         rules,
-        clock,
+        clock: config.clock,
         buffer: buffer.clone(),
+        stop,
     })
 }
 

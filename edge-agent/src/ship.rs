@@ -41,6 +41,12 @@ const IDLE_PAUSE: Duration = Duration::from_secs(1);
 /// next start, and the centre knows it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long a status record may take.
+const ANNOUNCE_MOST: Duration = Duration::from_secs(20);
+
+/// How often a status record's report is asked for.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
+
 /// How long a check waits for the broker.
 const PROBE_MOST: Duration = Duration::from_secs(5);
 
@@ -48,8 +54,8 @@ const PROBE_MOST: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Link {
-    /// Nothing was sent yet.
-    Untried,
+    /// Nothing was sent lately, and nothing is known to be wrong.
+    Idle,
     /// The last batch was confirmed.
     Up,
     /// Batches wait, and why.
@@ -62,7 +68,7 @@ pub enum Link {
 /// Why a session with the broker ended.
 #[derive(Debug, thiserror::Error)]
 enum SessionEnd {
-    #[error("the broker took a batch not")]
+    #[error("the broker has not confirmed a batch")]
     Unconfirmed(#[source] KafkaFault),
     #[error("the broker refuses batch {0} for good")]
     Refused(Sequence, #[source] KafkaFault),
@@ -205,16 +211,26 @@ impl Shipper {
             noted.map_err(SessionEnd::Buffer)?;
             delivered.iter().for_each(|&sequence| window.remove(sequence));
             self.link.send_if_modified(|link| std::mem::replace(link, Link::Up) != Link::Up);
-        } else if let Some(reason) = producer.trouble() {
-            self.link.send_if_modified(|link| {
-                let down = Link::Down { reason };
-                std::mem::replace(link, down.clone()) != down
-            });
+        } else {
+            self.tell_trouble(producer.trouble(), window);
         }
         match end.or_else(|| producer.fatal().map(SessionEnd::Unconfirmed)) {
             Some(end) => Err(end),
             None => Ok(delivered.len()),
         }
+    }
+
+    fn tell_trouble(&self, trouble: Option<String>, window: &Window) {
+        self.link.send_if_modified(|link| {
+            let told = match (trouble, &link) {
+                (Some(reason), _) => Link::Down { reason },
+                (None, Link::Down { .. }) if window.in_flight.is_empty() => Link::Idle,
+                (None, Link::Down { .. } | Link::Up | Link::Idle) => return false,
+            };
+            let modified = *link != told;
+            *link = told;
+            modified
+        });
     }
 
     async fn give_up(&self, sequence: Sequence, fault: &KafkaFault) -> Result<(), BufferError> {
@@ -237,36 +253,21 @@ pub fn probe(settings: &Settings) -> Result<usize, KafkaFault> {
     Producer::new(settings)?.probe(PROBE_MOST)
 }
 
-/// Sends status records as they come, by a producer of its own. One that cannot be sent is dropped:
-/// the next says more.
+/// Sends status records as they come, each by a producer of its own that ends with it: between two
+/// minutes it would hold threads and memory for nothing. A record that cannot be sent is dropped,
+/// the next one says more.
 pub async fn announce(settings: Settings, mut statuses: mpsc::Receiver<StoreStatus>) {
     let settings = settings.for_topic(Topic::StoreStatus);
-    let mut producer: Option<Producer> = None;
-    loop {
-        let status = tokio::select! {
-            status = statuses.recv() => status,
-            () = sleep(IDLE_PAUSE), if producer.is_some() => {
-                let failed = producer.as_ref().is_some_and(has_failed);
-                if failed {
-                    producer = None;
-                }
-                continue;
+    while let Some(status) = statuses.recv().await {
+        let Ok(producer) = Producer::new(&settings) else { continue };
+        let until = Instant::now() + ANNOUNCE_MOST;
+        if producer.send_status(&status).is_ok() {
+            while producer.reports().is_empty() && Instant::now() < until {
+                sleep(ANNOUNCE_PAUSE).await;
             }
-        };
-        let Some(status) = status else { return };
-        if producer.is_none() {
-            producer = Producer::new(&settings).ok();
         }
-        let Some(alive) = &producer else { continue };
-        let failed = has_failed(alive);
-        // One record at a time: while the line is down only the latest is worth sending.
-        if failed || (!alive.is_busy() && alive.send_status(&status).is_err()) {
-            producer = None;
-        }
+        // Its end waits for its threads, which the batches' reports must not wait for.
+        let ended = tokio::task::spawn_blocking(move || drop(producer)).await;
+        debug_assert!(ended.is_ok(), "dropping a producer does not panic");
     }
-}
-
-fn has_failed(producer: &Producer) -> bool {
-    let failed = |report: &Report| matches!(report.outcome, Outcome::Failed(_));
-    producer.reports().iter().any(failed) || producer.fatal().is_some()
 }

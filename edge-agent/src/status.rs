@@ -23,6 +23,9 @@ mod certificate;
 /// How often the file is written.
 const FILE_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long the keeper rests at least, however fast a simulated minute passes.
+const PAUSE_LEAST: Duration = Duration::from_millis(200);
+
 /// How often a record goes to the centre, by the agent's clock.
 const RECORD_PAUSE: Duration = Duration::from_secs(60);
 
@@ -144,29 +147,46 @@ impl Keeper {
         let mut last_beat = None;
         let mut next_record = Instant::now();
         loop {
-            let report = self.report().await?;
-            self.write(&report);
-            let beat = self.beat.load(Ordering::Relaxed);
-            if last_beat.replace(beat) != Some(beat) {
-                notify(&[sd_notify::NotifyState::Watchdog]);
-            }
-            if Instant::now() >= next_record {
-                next_record = Instant::now() + self.clock.real_span(RECORD_PAUSE);
-                // A record that waits for the broker is not overtaken: the next one says more.
-                if self.statuses.try_send(report.status).is_err() {
-                    tracing::debug!("the last status record still waits");
+            if let Some(report) = self.written().await? {
+                let beat = self.beat.load(Ordering::Relaxed);
+                if last_beat.replace(beat) != Some(beat) {
+                    notify(&[sd_notify::NotifyState::Watchdog]);
+                }
+                if Instant::now() >= next_record {
+                    next_record = Instant::now() + self.clock.real_span(RECORD_PAUSE);
+                    self.tell_centre(report.status);
                 }
             }
-            let pause = FILE_PAUSE.min(next_record - Instant::now());
+            let pause = FILE_PAUSE.min(next_record.saturating_duration_since(Instant::now()));
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(pause.max(PAUSE_LEAST)) => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
         notify(&[sd_notify::NotifyState::Stopping]);
-        let report = self.report().await?;
-        self.write(&report);
-        Ok(())
+        self.written().await.map(|_| ())
+    }
+
+    /// A record that waits for the broker is not overtaken: the next one says more.
+    fn tell_centre(&self, status: StoreStatus) {
+        if self.statuses.try_send(status).is_err() {
+            tracing::debug!("the last status record still waits");
+        }
+    }
+
+    /// Writes the status file; nothing where the disk does not let the buffer answer.
+    async fn written(&self) -> Result<Option<Report>, BufferError> {
+        match self.report().await {
+            Ok(report) => {
+                self.write(&report);
+                Ok(Some(report))
+            }
+            Err(BufferError::Closed) => Err(BufferError::Closed),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the buffer tells no status");
+                Ok(None)
+            }
+        }
     }
 
     async fn report(&self) -> Result<Report, BufferError> {

@@ -70,11 +70,6 @@ impl OpenMinutes {
         due
     }
 
-    /// Puts a slot back whose closing failed; it is due again after the holding time.
-    pub fn put_back(&mut self, slot: Slot, source: usize, now: Now) {
-        self.add(slot, source, now);
-    }
-
     /// Tells how long until `close` has work, so that the caller can sleep until then.
     pub fn next_close(&self, now: Now) -> Option<Duration> {
         self.open.iter().map(|(slot, entry)| self.wait(*slot, entry, now)).min()

@@ -11,6 +11,9 @@ use crate::config::Config;
 /// Threads for file operations: one reads, one waits for a folder that hangs.
 const BLOCKING_THREADS: usize = 2;
 
+/// How long such a thread is kept: the folder is looked at more seldom.
+const THREAD_KEPT: Duration = Duration::from_millis(50);
+
 /// How long a hanging folder holds the end up.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -19,7 +22,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
-        .thread_keep_alive(Duration::from_secs(2))
+        .thread_keep_alive(THREAD_KEPT)
         .build()
         .context("cannot start")?;
     let outcome = runtime.block_on(async {

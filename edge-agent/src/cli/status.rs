@@ -31,7 +31,7 @@ fn text(report: &Report, age: u64) -> String {
     let status = &report.status;
     let alive = if age <= FRESH_SECONDS { "running" } else { "not running" };
     let link = match &report.link {
-        Link::Untried => "nothing was sent yet".to_owned(),
+        Link::Idle => "nothing was sent lately, nothing is known to be wrong".to_owned(),
         Link::Up => "up".to_owned(),
         Link::Down { reason } => format!("down: {reason}"),
     };

@@ -166,6 +166,7 @@ impl Closer {
                     let (minute, error) = (slot.0, Chain(&error).to_string());
                     tracing::error!(%minute, error, "the minute could not be closed; it stays open");
                     let now = self.now();
+                    // No source has this number, so that only the holding time closes them again.
                     due[at..].iter().for_each(|slot| self.minutes.add(*slot, self.sources, now));
                     sleep(RETRY_PAUSE).await;
                     return Ok(());

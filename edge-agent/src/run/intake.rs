@@ -24,6 +24,7 @@ pub(super) struct Intaker {
     pub(super) rules: Rules,
     pub(super) clock: Clock,
     pub(super) buffer: Buffer,
+    pub(super) stop: watch::Receiver<bool>,
 }
 
 /// The feed that is being read.
@@ -41,8 +42,8 @@ impl Intaker {
         mut self,
         mut source: S,
         notices: Notices,
-        mut stop: watch::Receiver<bool>,
     ) -> Result<(), BufferError> {
+        let mut stop = self.stop.clone();
         let mut feed = None;
         let mut backoff =
             Backoff::new(Duration::from_millis(100), Duration::from_secs(5), notices.0 as u64);
@@ -170,7 +171,8 @@ impl Intaker {
         }
     }
 
-    /// Commits, then tells. A disk that takes nothing holds the source back until it does.
+    /// Commits, then tells. A disk that takes nothing holds the source back until it does, or until
+    /// the agent ends: what was not committed is read again.
     async fn take(
         &mut self,
         (feed, mark): (&str, String),
@@ -188,7 +190,10 @@ impl Intaker {
                     let what = Chain(&error).to_string();
                     tracing::error!(source = %self.name, error = %what, "the source is held back");
                     tell(&notices.1, Notice::Down { source: notices.0, error: what }).await;
-                    sleep(backoff.next_wait()).await;
+                    tokio::select! {
+                        () = sleep(backoff.next_wait()) => {}
+                        _ = self.stop.wait_for(|stop| *stop) => return Err(error),
+                    }
                 }
             }
         };

@@ -64,12 +64,16 @@ impl Settings {
             .set("reconnect.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.keepalive.enable", "true")
+            .set("log.connection.close", "false")
             .set("queue.buffering.max.messages", "1000")
             .set("queue.buffering.max.kbytes", "8192");
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }
 }
+
+/// How long trouble is believed that is not heard again: librdkafka tries every second.
+const TROUBLE_LASTS: Duration = Duration::from_secs(60);
 
 /// What the broker or the way to it says, in plain words.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +120,9 @@ impl KafkaFault {
             Some(_) | None => FaultKind::Passing,
         };
         let text = error.to_string();
-        Self { words: plain_words(code, &text, topic), kind, source: Some(error) }
+        let words = plain_words(code, &text, topic);
+        let source = (words != text).then_some(error);
+        Self { words, kind, source }
     }
 }
 
@@ -210,7 +216,9 @@ impl Producer {
 
     /// Returns what is wrong with the way to the broker, where something is.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.heard().trouble.clone()
+        let heard = self.heard();
+        let (words, at) = heard.trouble.as_ref()?;
+        (at.elapsed() < TROUBLE_LASTS).then(|| words.clone())
     }
 
     /// Returns the error that ended the producer, where one did.
@@ -240,11 +248,6 @@ impl Producer {
         }
     }
 
-    /// Returns true while a record waits for its report.
-    pub(super) fn is_busy(&self) -> bool {
-        self.inner.in_flight_count() > 0
-    }
-
     fn hand_over<'a>(
         &self,
         sequence: Sequence,
@@ -270,7 +273,8 @@ impl Producer {
 #[derive(Default)]
 struct Heard {
     reports: Vec<Report>,
-    trouble: Option<String>,
+    /// What was wrong, and when it was heard last.
+    trouble: Option<(String, Instant)>,
     logged: Option<Instant>,
 }
 
@@ -284,15 +288,12 @@ impl Listener {
     fn note(&self, words: String) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let new = heard.trouble.as_ref() != Some(&words);
         let long_ago = heard.logged.is_none_or(|logged| now - logged >= LOG_PAUSE);
         if long_ago {
             tracing::warn!(topic = %self.topic, trouble = %words, "trouble on the way to the broker");
             heard.logged = Some(now);
         }
-        if new {
-            heard.trouble = Some(words);
-        }
+        heard.trouble = Some((words, now));
     }
 }
 

@@ -200,7 +200,7 @@ impl Directory {
             Ok(opened) => opened,
             // Gone since it was listed: moved away by whoever owns it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(SourceError::Feed { feed: candidate.name, source }),
+            Err(source) => return Err(self.unreadable(candidate.name, source)),
         };
         let (feed, offset) = (candidate.name.clone(), opened.offset);
         self.current = Some(Current {
@@ -215,6 +215,12 @@ impl Directory {
             mark: None,
         });
         Ok(Some(Event::Begin { feed, offset }))
+    }
+
+    /// A folder with a file that cannot be read is not read to its end.
+    fn unreadable(&mut self, feed: String, source: std::io::Error) -> SourceError {
+        self.listing.tell_idle = false;
+        SourceError::Feed { feed, source }
     }
 
     /// Reads on; nothing where the present file is at its end and was told so.
@@ -237,7 +243,7 @@ impl Directory {
             Err(source) => {
                 let feed = current.name.clone();
                 self.current = None;
-                return Err(SourceError::Feed { feed, source });
+                return Err(self.unreadable(feed, source));
             }
         };
         current.ending = Some(ending.clone());
