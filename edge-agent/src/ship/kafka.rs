@@ -72,6 +72,9 @@ impl Settings {
     }
 }
 
+/// Events taken in one turn: reports come many to an event, errors one by one.
+const EVENTS_MAX: usize = 64;
+
 /// How long trouble is believed that is not heard again: librdkafka tries every second.
 const TROUBLE_LASTS: Duration = Duration::from_secs(60);
 
@@ -121,7 +124,8 @@ impl KafkaFault {
         };
         let text = error.to_string();
         let words = plain_words(code, &text, topic);
-        let source = (words != text).then_some(error);
+        // Where the words repeat the error it is not told a second time as their cause.
+        let source = (!words.ends_with(&text)).then_some(error);
         Self { words, kind, source }
     }
 }
@@ -210,7 +214,7 @@ impl Producer {
 
     /// Returns the reports that have come since.
     pub(super) fn reports(&self) -> Vec<Report> {
-        self.inner.poll(Duration::ZERO);
+        self.hear();
         std::mem::take(&mut self.heard().reports)
     }
 
@@ -232,7 +236,7 @@ impl Producer {
     pub(super) fn probe(&self, most: Duration) -> Result<usize, KafkaFault> {
         let found = self.inner.client().fetch_metadata(Some(&self.topic), most);
         // What broke the way to the broker is told by the error callback, not by the time-out.
-        self.inner.poll(Duration::ZERO);
+        self.hear();
         let fault = |error| match self.trouble() {
             Some(words) => KafkaFault { words, kind: FaultKind::Passing, source: None },
             None => KafkaFault::of(error, &self.topic),
@@ -246,6 +250,11 @@ impl Producer {
             }
             None => Ok(topic.map_or(0, |topic| topic.partitions().len())),
         }
+    }
+
+    /// Takes what librdkafka has to tell: one poll without waiting takes one event.
+    fn hear(&self) {
+        (0..EVENTS_MAX).for_each(|_| self.inner.poll(Duration::ZERO));
     }
 
     fn hand_over<'a>(

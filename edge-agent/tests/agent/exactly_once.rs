@@ -71,7 +71,7 @@ proptest! {
 /// Forty receipts of two tills in four minutes.
 fn day() -> Vec<Receipt> {
     let one = |at: u32| {
-        let till = if at % 2 == 0 { "1" } else { "2" };
+        let till = if at.is_multiple_of(2) { "1" } else { "2" };
         receipt(till, at / 2 + 1, &format!("09:{:02}:{:02}", at / 10, at % 10), 100 + i64::from(at))
     };
     (0..40).map(one).collect()
