@@ -50,10 +50,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let beat = Arc::new(AtomicU64::new(0));
 
     let mut sources = JoinSet::new();
+    let watch = directory::Watch::default();
     for (index, source) in config.sources.iter().enumerate() {
         let stop = sources_stop.clone();
         let intaker = intaker(&config, source, (&buffer, figures.created_at), stop)?;
-        let directory = open_source(&config, &buffer, source).await?;
+        let directory = open_source(&config, source, &buffer, watch.clone()).await?;
         sources.spawn(intaker.run(directory, (index, notices.clone())));
     }
     drop(notices);
@@ -138,8 +139,9 @@ fn intaker(
 
 async fn open_source(
     config: &Config,
-    buffer: &Buffer,
     source: &SourceConfig,
+    buffer: &Buffer,
+    watch: directory::Watch,
 ) -> anyhow::Result<Directory> {
     let marks = buffer.marks(source.name.clone()).await?;
     let settings = directory::Settings {
@@ -149,7 +151,7 @@ async fn open_source(
         tail: source.tail,
         clock: config.clock,
     };
-    Ok(Directory::new(settings, marks))
+    Ok(Directory::new(settings, marks, watch))
 }
 
 /// Returns how a configuration's broker is reached.

@@ -22,6 +22,7 @@ mod hints;
 
 use file::{Chunk, OpenFile};
 use hints::Hints;
+pub use hints::Watch;
 
 /// Share of the time that listing the folder may take: a large folder is listed less often.
 const LISTING_SHARE: u32 = 100;
@@ -105,13 +106,13 @@ struct Listing {
 
 impl Directory {
     /// Makes a source that goes on where the marks say.
-    pub fn new(settings: Settings, marks: Vec<(String, String)>) -> Self {
+    pub fn new(settings: Settings, marks: Vec<(String, String)>, watch: Watch) -> Self {
         // A mark that cannot be read costs a second reading of its file, nothing else.
         let read = |(name, mark): (String, String)| Some((name, serde_json::from_str(&mark).ok()?));
         let marks = marks.into_iter().filter_map(read).collect();
         let began = settings.clock.now();
         Self {
-            hints: Hints::new(settings.path.clone()),
+            hints: Hints::new(settings.path.clone(), watch),
             settings,
             marks,
             closed: BTreeSet::new(),
