@@ -2,16 +2,17 @@
 //! owns the writing connection; whoever asks waits until its transaction is committed. It never
 //! says "taken" before the disk has it, and never forgets a batch that the broker has not confirmed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shared::ids::{ReceiptNumber, Sequence, StreamId, TillId};
-use shared::minute::{Counts, Loss, StoreMinute, TillStatus};
+use shared::ids::{ReceiptNumber, Sequence, StoreId, StreamId, TillId};
+use shared::minute::TillStatus;
 use shared::receipt::{Receipt, StockMovement};
-use shared::time::{BusinessDay, Minute, Timestamp};
-use shared::words::BatchKind;
+use shared::time::{Minute, Timestamp};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::aggregate::open::Slot;
 
 pub mod inspect;
 mod key;
@@ -126,9 +127,6 @@ pub enum Entry {
     Refused(String, Option<TillId>),
 }
 
-/// A minute and business day.
-pub type Slot = (Minute, BusinessDay);
-
 /// Whether a receipt shares its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
@@ -151,29 +149,16 @@ pub struct Taken {
     pub quarantined: u64,
 }
 
-/// What a slot holds when it closes.
-#[derive(Debug)]
-pub struct Open {
-    /// The buffer's stream.
-    pub stream: StreamId,
-    /// The sequence of the first batch.
-    pub first: Sequence,
-    /// The kind of the first batch.
-    pub kind: BatchKind,
-    /// Receipts with the bytes of their JSON.
-    pub receipts: Vec<(Receipt, usize)>,
-    /// Receipts that go alone.
-    pub alone: Vec<Receipt>,
-    /// Movements.
-    pub movements: Vec<StockMovement>,
-    /// What rides along with a till's batch.
-    pub noticed: BTreeMap<TillId, Counts>,
-    /// What had to be given up.
-    pub losses: Vec<Loss>,
+/// What the batches of a slot say beside what was rung up.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    /// The store.
+    pub store: StoreId,
+    /// When they are cut.
+    pub at: Timestamp,
+    /// How far the store is delivered with them.
+    pub complete_through: Option<Minute>,
 }
-
-/// Makes batches of what a slot holds; called again where its transaction has to be repeated.
-pub type Fold = Box<dyn Fn(Open) -> Vec<StoreMinute> + Send>;
 
 /// A batch on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,13 +215,8 @@ impl Buffer {
 
     /// Closes a slot: batches, their sequences and bytes, and the end of the open rows, all or
     /// nothing. Returns the sequences; none where the slot held nothing.
-    pub async fn close(
-        &self,
-        slot: Slot,
-        at: Timestamp,
-        fold: Fold,
-    ) -> Result<Vec<Sequence>, BufferError> {
-        self.ask(move |sqlite| sqlite.close(slot, at, &fold)).await
+    pub async fn close(&self, slot: Slot, cut: Cut) -> Result<Vec<Sequence>, BufferError> {
+        self.ask(move |sqlite| sqlite.close(slot, &cut)).await
     }
 
     /// Returns the slots that are open with what lies in the buffer.
@@ -244,13 +224,14 @@ impl Buffer {
         self.ask(|sqlite| sqlite.open_slots()).await
     }
 
-    /// Returns batches that wait, the oldest first, at most `most`, all after `after`.
+    /// Returns batches that wait, the oldest first, all after `after`: at least one, if there is
+    /// one, and no more once they reach so many bytes.
     pub async fn waiting(
         &self,
         after: Option<Sequence>,
-        most: usize,
+        bytes: usize,
     ) -> Result<Vec<Outgoing>, BufferError> {
-        self.ask(move |sqlite| sqlite.waiting(after, most)).await
+        self.ask(move |sqlite| sqlite.waiting(after, bytes)).await
     }
 
     /// Notes that the broker has the batches.

@@ -29,6 +29,9 @@ use intake::Intaker;
 /// buffer waits here.
 const NOTICES_MAX: usize = 64;
 
+/// Share of the grace that a receipt may wait for others: it still joins its minute in time.
+const GATHER_SHARE: u32 = 5;
+
 /// Status records that wait to be sent: the latest one.
 const STATUSES_MAX: usize = 1;
 
@@ -149,6 +152,7 @@ async fn open_source(
         processed_folder: source.processed_folder.clone(),
         poll: source.poll,
         tail: source.tail,
+        gather: config.clock.real_span(config.grace / GATHER_SHARE),
         clock: config.clock,
     };
     Ok(Directory::new(settings, marks, watch))

@@ -26,10 +26,10 @@ use kafka::{Outcome, Producer, Report};
 const IN_FLIGHT_MAX: usize = 500;
 
 /// Bytes of bodies on their way, beside one batch that may be larger.
-const IN_FLIGHT_BYTES_MAX: usize = 2 << 20;
+const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
 
-/// Batches read from the buffer at once.
-const READ_MAX: usize = 32;
+/// Bytes of batches read from the buffer at once, beside one that may be larger.
+const READ_BYTES_MAX: usize = 256 << 10;
 
 /// How often delivery reports are fetched while some are due; they add this to the latency.
 const REPORT_PAUSE: Duration = Duration::from_millis(10);
@@ -171,7 +171,7 @@ impl Shipper {
 
     async fn fill(&self, producer: &Producer, window: &mut Window) -> Result<(), SessionEnd> {
         while window.has_room() {
-            let batches = self.buffer.waiting(window.last, READ_MAX).await;
+            let batches = self.buffer.waiting(window.last, READ_BYTES_MAX).await;
             let batches = batches.map_err(SessionEnd::Buffer)?;
             if batches.is_empty() {
                 return Ok(());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use shared::ids::{Article, Label, Sequence, Series, StoreId, StreamId, TillId};
 use shared::minute::{Counts, KindAmount, Loss, SaleRow, StoreMinute, TillMinute};
-use shared::money::Cents;
+use shared::money::{Cents, Milli};
 use shared::ranges::Ranges;
 use shared::receipt::{Line, Payment, Receipt, StockMovement, Vat};
 use shared::time::{BusinessDay, Minute};
@@ -34,96 +34,109 @@ pub struct Frame {
     pub complete_through: Option<Minute>,
 }
 
-/// What was rung up and moved.
-#[derive(Debug, Clone, Default)]
-pub struct Rung {
-    /// Receipts, each with the bytes of its JSON.
-    pub receipts: Vec<(Receipt, usize)>,
-    /// Receipts that go alone in their batch.
-    pub alone: Vec<Receipt>,
-    /// Movements of stock.
-    pub movements: Vec<StockMovement>,
-    /// Duplicates and quarantined receipts per till, to ride along where the till is in a batch.
-    pub noticed: BTreeMap<TillId, Counts>,
-    /// What had to be given up.
-    pub losses: Vec<Loss>,
+/// Something that was rung up, moved or lost.
+#[derive(Debug)]
+pub enum Rung {
+    /// A receipt.
+    Receipt(Box<Receipt>),
+    /// A receipt that goes alone in its batch.
+    Alone(Box<Receipt>),
+    /// A movement of stock.
+    Movement(Box<StockMovement>),
+    /// Something that had to be given up.
+    Loss(Box<Loss>),
 }
 
-/// Returns the batches of a minute in the order of their sequences.
-pub fn fold(frame: &Frame, mut rung: Rung) -> Vec<StoreMinute> {
-    let mut noticed = std::mem::take(&mut rung.noticed);
-    let mut bodies: Vec<StoreMinute> = portions(rung).into_iter().map(|p| p.body(frame)).collect();
-    for (at, body) in bodies.iter_mut().enumerate() {
-        let ahead = u64::try_from(at).expect("a count of batches fits 64 bits");
-        body.sequence = Sequence::new(frame.first.get() + ahead).expect("below 2^53");
-        if at > 0 {
-            body.kind = BatchKind::Supplement;
+/// A minute that is being folded. It holds one batch at a time, however much was rung up.
+#[derive(Debug)]
+pub struct Folder {
+    frame: Frame,
+    /// Duplicates and quarantined receipts per till, which ride along where the till is in a batch.
+    noticed: BTreeMap<TillId, Counts>,
+    portion: Portion,
+}
+
+impl Folder {
+    /// Begins a minute.
+    pub fn new(frame: Frame, noticed: BTreeMap<TillId, Counts>) -> Self {
+        Self { frame, noticed, portion: Portion::default() }
+    }
+
+    /// Adds something of which the JSON has so many bytes; returns a batch where one is full.
+    pub fn add(&mut self, rung: Rung, bytes: usize) -> Option<StoreMinute> {
+        if let Rung::Alone(receipt) = rung {
+            let mut alone = Portion::default();
+            alone.add(Rung::Receipt(receipt));
+            return Some(self.cut(alone));
         }
+        let is_full = self.portion.bytes > 0 && self.portion.bytes + bytes > RECEIPT_BYTES_MAX;
+        let full = is_full.then(|| std::mem::take(&mut self.portion));
+        self.portion.bytes += bytes;
+        self.portion.add(rung);
+        full.map(|portion| self.cut(portion))
+    }
+
+    /// Returns the last batch, where something is left for one.
+    pub fn finish(mut self) -> Option<StoreMinute> {
+        let last = std::mem::take(&mut self.portion);
+        (last.bytes > 0).then(|| self.cut(last))
+    }
+
+    fn cut(&mut self, portion: Portion) -> StoreMinute {
+        let mut body = portion.body(&self.frame);
+        self.frame.first = self.frame.first.next();
+        self.frame.kind = BatchKind::Supplement;
         for till in &mut body.tills {
-            if let Some(counts) = noticed.remove(&till.till) {
+            if let Some(counts) = self.noticed.remove(&till.till) {
                 till.counts.duplicates += counts.duplicates;
                 till.counts.quarantined += counts.quarantined;
             }
         }
+        body
     }
-    bodies
 }
 
 /// What goes into one body.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Portion {
     bytes: usize,
     tills: BTreeMap<(TillId, Series, Channel), Till>,
-    rows: BTreeMap<RowKey, SaleRow>,
+    rows: BTreeMap<RowKey, RowSums>,
     stock: Vec<StockMovement>,
     losses: Vec<Loss>,
 }
 
 /// A till's sums, and how much of its total came without payments.
+#[derive(Debug)]
 struct Till {
     minute: TillMinute,
     unpaid: Cents,
 }
 
+/// What lines have in common that make one row.
 type RowKey = (
     (TillId, Article, LineKind, bool, Unit),
     (Option<Label>, Option<u32>, Option<Label>, Option<bool>, Option<Label>),
 );
 
-fn portions(rung: Rung) -> Vec<Portion> {
-    let mut portions = vec![Portion::default()];
-    for (receipt, bytes) in rung.receipts {
-        room(&mut portions, bytes).add_receipt(receipt);
-    }
-    for movement in rung.movements {
-        let bytes = shared::wire::encode(&movement).len();
-        room(&mut portions, bytes).stock.push(movement);
-    }
-    for loss in rung.losses {
-        let bytes = shared::wire::encode(&loss).len();
-        room(&mut portions, bytes).losses.push(loss);
-    }
-    portions.retain(|portion| portion.bytes > 0);
-    for receipt in rung.alone {
-        let mut portion = Portion::default();
-        portion.add_receipt(receipt);
-        portions.push(portion);
-    }
-    portions
-}
-
-/// Returns the last portion where the bytes still fit, else a new one.
-fn room(portions: &mut Vec<Portion>, bytes: usize) -> &mut Portion {
-    let full = |portion: &Portion| portion.bytes > 0 && portion.bytes + bytes > RECEIPT_BYTES_MAX;
-    if portions.last().is_none_or(full) {
-        portions.push(Portion::default());
-    }
-    let last = portions.last_mut().expect("one was pushed if there was none");
-    last.bytes += bytes;
-    last
+#[derive(Debug, Default)]
+struct RowSums {
+    quantity: Milli,
+    amount: Cents,
+    discount: Cents,
+    adjustment_share: Cents,
+    lines: u64,
 }
 
 impl Portion {
+    fn add(&mut self, rung: Rung) {
+        match rung {
+            Rung::Receipt(receipt) | Rung::Alone(receipt) => self.add_receipt(*receipt),
+            Rung::Movement(movement) => self.stock.push(*movement),
+            Rung::Loss(loss) => self.losses.push(*loss),
+        }
+    }
+
     fn add_receipt(&mut self, receipt: Receipt) {
         let key = (receipt.till.clone(), receipt.series.clone(), receipt.channel.clone());
         let till = self.tills.entry(key).or_insert_with(|| Till::new(&receipt));
@@ -136,11 +149,13 @@ impl Portion {
     }
 
     fn add_line(&mut self, till: &TillId, line: Line) {
-        let row = self.rows.entry(row_key(till, &line)).or_insert_with(|| empty_row(till, &line));
-        row.quantity_milli.0 += line.quantity_milli.0;
-        row.amount_cents.0 += line.amount_cents.0;
-        row.discount_cents.0 += line.discount_cents.0;
-        row.adjustment_share_cents.0 += line.adjustment_share_cents.0;
+        let goods = (till.clone(), line.article, line.kind, line.void, line.unit);
+        let terms = (line.vat_key, line.vat_bp, line.seller, line.restock, line.text);
+        let row = self.rows.entry((goods, terms)).or_default();
+        row.quantity.0 += line.quantity_milli.0;
+        row.amount.0 += line.amount_cents.0;
+        row.discount.0 += line.discount_cents.0;
+        row.adjustment_share.0 += line.adjustment_share_cents.0;
         row.lines += 1;
     }
 
@@ -155,7 +170,7 @@ impl Portion {
             kind: frame.kind.clone(),
             complete_through: frame.complete_through,
             tills: self.tills.into_values().map(Till::finish).collect(),
-            sales: self.rows.into_values().collect(),
+            sales: self.rows.into_iter().map(|(key, sums)| row(key, &sums)).collect(),
             stock: self.stock,
             corrections: Vec::new(),
             closings: Vec::new(),
@@ -164,32 +179,25 @@ impl Portion {
     }
 }
 
-fn row_key(till: &TillId, line: &Line) -> RowKey {
-    let line = line.clone();
-    (
-        (till.clone(), line.article, line.kind, line.void, line.unit),
-        (line.vat_key, line.vat_bp, line.seller, line.restock, line.text),
-    )
-}
-
-fn empty_row(till: &TillId, line: &Line) -> SaleRow {
-    let line = line.clone();
+fn row((goods, terms): RowKey, sums: &RowSums) -> SaleRow {
+    let (till, article, kind, void, unit) = goods;
+    let (vat_key, vat_bp, seller, restock, text) = terms;
     SaleRow {
-        till: till.clone(),
-        article: line.article,
-        text: line.text,
-        kind: line.kind,
-        void: line.void,
-        unit: line.unit,
-        vat_key: line.vat_key,
-        vat_bp: line.vat_bp,
-        seller: line.seller,
-        restock: line.restock,
-        quantity_milli: shared::money::Milli::ZERO,
-        amount_cents: Cents::ZERO,
-        discount_cents: Cents::ZERO,
-        adjustment_share_cents: Cents::ZERO,
-        lines: 0,
+        till,
+        article,
+        text,
+        kind,
+        void,
+        unit,
+        vat_key,
+        vat_bp,
+        seller,
+        restock,
+        quantity_milli: sums.quantity,
+        amount_cents: sums.amount,
+        discount_cents: sums.discount,
+        adjustment_share_cents: sums.adjustment_share,
+        lines: sums.lines,
     }
 }
 

@@ -11,9 +11,8 @@ use shared::time::{Clock, Minute, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::aggregate::fold::{Frame, Rung, fold};
-use crate::aggregate::open::{Now, OpenMinutes};
-use crate::buffer::{Buffer, BufferError, Fold, Open, Slot};
+use crate::aggregate::open::{Now, OpenMinutes, Slot};
+use crate::buffer::{Buffer, BufferError, Cut};
 use crate::config::Config;
 use crate::status::Through;
 
@@ -153,7 +152,9 @@ impl Closer {
             let open =
                 due.get(at + 1).map(|slot| slot.0).into_iter().chain(self.minutes.earliest());
             let through = self.complete_through(open.min());
-            match self.buffer.close(*slot, self.clock.now(), self.fold(*slot, through)).await {
+            let cut =
+                Cut { store: self.store.clone(), at: self.clock.now(), complete_through: through };
+            match self.buffer.close(*slot, cut).await {
                 Ok(sequences) => {
                     if let Some(last) = sequences.last() {
                         self.cut.send_replace(last.get());
@@ -174,24 +175,6 @@ impl Closer {
             }
         }
         Ok(())
-    }
-
-    fn fold(&self, slot: Slot, complete_through: Option<Minute>) -> Fold {
-        let store = self.store.clone();
-        Box::new(move |open: Open| {
-            let frame = Frame {
-                store: store.clone(),
-                stream: open.stream,
-                first: open.first,
-                minute: slot.0,
-                business_day: slot.1,
-                kind: open.kind,
-                complete_through,
-            };
-            let (receipts, alone, movements) = (open.receipts, open.alone, open.movements);
-            let (noticed, losses) = (open.noticed, open.losses);
-            fold(&frame, Rung { receipts, alone, movements, noticed, losses })
-        })
     }
 
     /// Returns the last minute that is read and cut, given the earliest that is still open.

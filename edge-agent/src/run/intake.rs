@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::closing::Notice;
+use crate::aggregate::open::Slot;
 use crate::aggregate::{Company, Place, Rules};
-use crate::buffer::{Buffer, BufferError, Entry, Intake, IntakeUnit, Sharing, Slot};
+use crate::buffer::{Buffer, BufferError, Entry, Intake, IntakeUnit, Sharing};
 use crate::format::{Decoder, Format, Framed, Framer, Item, Unit};
 use crate::source::{Completeness, Ending, Event, Source};
 

@@ -15,17 +15,19 @@ use shared::time::{Clock, Timestamp};
 use tokio::time::Instant;
 
 use super::{Completeness, Ending, Event, Source, SourceError};
-use crate::digest::Digest;
 
 mod file;
 mod hints;
 
-use file::{Chunk, OpenFile};
+use file::{Chunk, Known, OpenFile, Trail};
 use hints::Hints;
 pub use hints::Watch;
 
 /// Share of the time that listing the folder may take: a large folder is listed less often.
 const LISTING_SHARE: u32 = 100;
+
+/// Files whose growth is followed: a store's tills, several times over.
+const TRAILS_MAX: usize = 64;
 
 /// What a source needs to know.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Settings {
     pub poll: Duration,
     /// Age at which an unfinished file is taken for finished.
     pub tail: Duration,
+    /// How long a hint waits for others, so that a busy till's receipts share a transaction.
+    pub gather: Duration,
     /// The agent's clock.
     pub clock: Clock,
 }
@@ -75,6 +79,8 @@ pub struct Directory {
     settings: Settings,
     marks: BTreeMap<String, Mark>,
     closed: BTreeSet<String>,
+    /// Of files that may grow; the others are hashed from their start.
+    trails: BTreeMap<String, Trail>,
     hints: Hints,
     queue: VecDeque<Candidate>,
     current: Option<Current>,
@@ -87,8 +93,8 @@ struct Current {
     stamp: String,
     /// Absent while it is read, and after its end.
     file: Option<OpenFile>,
-    /// Hash of the bytes before `base`.
-    digest: Digest,
+    /// What stands before `base`.
+    trail: Trail,
     base: u64,
     /// Bytes after `base`: at most what the framer holds and one chunk.
     pending: Vec<u8>,
@@ -116,6 +122,7 @@ impl Directory {
             settings,
             marks,
             closed: BTreeSet::new(),
+            trails: BTreeMap::new(),
             queue: VecDeque::new(),
             current: None,
             listing: Listing { began, next: Instant::now(), tell_idle: false },
@@ -130,7 +137,9 @@ impl Directory {
         };
         match hinted {
             Some(hint) => {
-                let names = self.hints.drain(hint, &mut self.closed);
+                let mut names = self.hints.drain(Some(hint), &mut self.closed);
+                tokio::time::sleep(self.settings.gather).await;
+                names.extend(self.hints.drain(None, &mut self.closed));
                 self.queue_names(names).await;
                 Ok(())
             }
@@ -195,8 +204,9 @@ impl Directory {
         let finished = self.is_finished(&candidate);
         let mark = self.marks.get(&candidate.name).cloned().unwrap_or_default();
         let path = self.settings.path.join(&candidate.name);
-        let known = (mark.offset, mark.hash);
-        let opened = blocking(move || OpenFile::open(&path, &known)).await;
+        let trail = self.trails.get(&candidate.name).cloned();
+        let known = Known { offset: mark.offset, hash: mark.hash, trail };
+        let opened = blocking(move || OpenFile::open(&path, known)).await;
         let opened = match opened {
             Ok(opened) => opened,
             // Gone since it was listed: moved away by whoever owns it.
@@ -208,7 +218,7 @@ impl Directory {
             name: candidate.name,
             stamp: opened.stamp,
             file: Some(opened.file),
-            digest: opened.digest,
+            trail: Trail { identity: opened.identity, digest: opened.digest, tail: opened.tail },
             base: offset,
             pending: Vec::new(),
             finished,
@@ -274,7 +284,8 @@ impl Source for Directory {
         let current = self.current.as_mut().expect("a mark is asked for while a feed is open");
         assert!(offset >= current.base, "a feed is taken in forwards");
         let taken = usize::try_from(offset - current.base).expect("pending bytes fit memory");
-        current.digest.update(&current.pending[..taken]);
+        current.trail.digest.update(&current.pending[..taken]);
+        file::keep_tail(&mut current.trail.tail, &current.pending[..taken]);
         current.pending.drain(..taken);
         current.base = offset;
         let (stamp, state) = match (&current.ending, completeness) {
@@ -285,7 +296,7 @@ impl Source for Directory {
                 (current.stamp.clone(), State::Done)
             }
         };
-        let mark = Mark { offset, hash: current.digest.hex(), stamp, state };
+        let mark = Mark { offset, hash: current.trail.digest.hex(), stamp, state };
         let text = serde_json::to_string(&mark).expect("a mark is text and numbers");
         current.mark = Some(mark);
         text
@@ -296,6 +307,10 @@ impl Source for Directory {
         let Some(mark) = current.mark.take() else { return };
         let (name, done) = (current.name.clone(), mark.state == State::Done);
         self.marks.insert(name.clone(), mark);
+        if self.trails.len() >= TRAILS_MAX && !self.trails.contains_key(&name) {
+            self.trails.pop_first();
+        }
+        self.trails.insert(name.clone(), current.trail.clone());
         if !done {
             return;
         }

@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use edge_agent::aggregate::fold::{Frame, Rung, fold};
+use edge_agent::aggregate::open::Slot;
 use edge_agent::buffer::inspect::Inspector;
-use edge_agent::buffer::{
-    Buffer, Entry, Fold, Intake, IntakeUnit, Key, Open, Settings, Sharing, Slot,
-};
+use edge_agent::buffer::{Buffer, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing};
 use proptest::prelude::*;
 use shared::minute::StoreMinute;
 use shared::receipt::Receipt;
@@ -169,7 +167,7 @@ impl Bench {
 
     async fn close_first(&mut self) {
         if let Some(slot) = self.open.pop_first() {
-            self.buffer.close(slot, now(), folding(slot)).await.unwrap();
+            self.buffer.close(slot, cut()).await.unwrap();
         }
     }
 
@@ -180,23 +178,8 @@ impl Bench {
     }
 }
 
-fn folding(slot: Slot) -> Fold {
-    Box::new(move |open: Open| {
-        let frame = Frame {
-            store: "10".parse().unwrap(),
-            stream: open.stream,
-            first: open.first,
-            minute: slot.0,
-            business_day: slot.1,
-            kind: open.kind,
-            complete_through: None,
-        };
-        let (receipts, alone, movements) = (open.receipts, open.alone, open.movements);
-        fold(
-            &frame,
-            Rung { receipts, alone, movements, noticed: open.noticed, losses: open.losses },
-        )
-    })
+fn cut() -> Cut {
+    Cut { store: "10".parse().unwrap(), at: now(), complete_through: None }
 }
 
 fn now() -> Timestamp {

@@ -6,42 +6,49 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, Row, params};
 use shared::ids::{Label, Sequence, TillId};
 use shared::minute::{Counts, Loss, StoreMinute};
-use shared::receipt::Receipt;
 use shared::time::Timestamp;
 use shared::wire;
 use shared::words::BatchKind;
 
 use super::{Sqlite, database, from_json, parsed};
-use crate::buffer::{BufferError, Fold, Open, Outgoing, Slot};
+use crate::aggregate::fold::{Folder, Frame, Rung};
+use crate::aggregate::open::Slot;
+use crate::buffer::{BufferError, Cut, Outgoing};
 use crate::digest;
 
 /// Losses that one closing takes along; more wait for the next.
 const LOSSES_MAX: u32 = 100;
 
 impl Sqlite {
-    /// Closes a slot, within the caller's transaction.
+    /// Closes a slot, within the caller's transaction. Rows are read one by one and batches written
+    /// as they fill, so that a busy minute needs no more memory than one batch.
     pub(in crate::buffer) fn close(
         &self,
         slot: Slot,
-        at: Timestamp,
-        fold: &Fold,
+        cut: &Cut,
     ) -> Result<Vec<Sequence>, BufferError> {
-        let Some(open) = self.held(slot)? else { return Ok(Vec::new()) };
-        let (first, held) = (open.first, Held::of(&open));
-        let bodies = fold(open);
-        assert_eq!(held, Held::in_bodies(&bodies), "batches hold what the minute held");
-        let mut next = first;
-        for body in &bodies {
-            assert_eq!(body.sequence, next, "sequences have no hole");
-            self.put(body, at)?;
-            next = next.next();
-            self.forget_notices(body)?;
-        }
-        self.set_meta("next_sequence", &next.to_string())?;
         let (minute, day) = (slot.0.to_string(), slot.1.to_string());
+        let (mut held, mut written) = (Held::default(), Written::default());
+        let mut folder = self.folder(slot, cut)?;
+        for loss in self.take_losses()? {
+            let bytes = wire::encode(&loss).len();
+            self.put(folder.add(Rung::Loss(Box::new(loss)), bytes), cut.at, &mut written)?;
+        }
+        let sql = "SELECT kind, alone, body FROM open_minute \
+                   WHERE minute = ?1 AND business_day = ?2 ORDER BY id";
+        let failed = database("read a minute");
+        let mut statement = self.connection.prepare_cached(sql).map_err(&failed)?;
+        let mut rows = statement.query(params![minute, day]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let (rung, bytes) = rung(row)?;
+            held.add(&rung);
+            self.put(folder.add(rung, bytes), cut.at, &mut written)?;
+        }
+        self.put(folder.finish(), cut.at, &mut written)?;
+        assert_eq!(held, written.held, "batches hold what the minute held");
         let sql = "DELETE FROM open_minute WHERE minute = ?1 AND business_day = ?2";
         self.execute("close a minute", sql, params![minute, day])?;
-        Ok(bodies.iter().map(|body| body.sequence).collect())
+        Ok(written.sequences)
     }
 
     /// Returns the slots with open rows.
@@ -52,23 +59,29 @@ impl Sqlite {
         self.rows(sql, &[], read)?.into_iter().map(parse).collect()
     }
 
-    /// Returns batches that wait, the oldest first.
+    /// Returns batches that wait, the oldest first, until they reach so many bytes.
     pub(in crate::buffer) fn waiting(
         &self,
         after: Option<Sequence>,
-        most: usize,
+        bytes: usize,
     ) -> Result<Vec<Outgoing>, BufferError> {
-        let sql = "SELECT sequence, headers, body FROM outbox \
-                   WHERE acked_at IS NULL AND sequence > ?1 ORDER BY sequence LIMIT ?2";
+        let sql = "SELECT sequence, headers, body FROM outbox INDEXED BY outbox_waiting \
+                   WHERE acked_at IS NULL AND sequence > ?1 ORDER BY sequence";
+        let failed = database("read a batch");
+        let mut statement = self.connection.prepare_cached(sql).map_err(&failed)?;
         let after = after.map_or(0, Sequence::get).cast_signed();
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let read = |row: &Row<'_>| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Vec<u8>>(2)?))
-        };
-        let parse = |(sequence, headers, body): (i64, String, Vec<u8>)| {
-            Ok(Outgoing { sequence: sequence_of(sequence)?, headers: from_json(&headers)?, body })
-        };
-        self.rows(sql, params![after, most], read)?.into_iter().map(parse).collect()
+        let mut rows = statement.query(params![after]).map_err(&failed)?;
+        let (mut found, mut read) = (Vec::new(), 0);
+        while read < bytes
+            && let Some(row) = rows.next().map_err(&failed)?
+        {
+            let sequence = sequence_of(row.get(0).map_err(&failed)?)?;
+            let headers: String = row.get(1).map_err(&failed)?;
+            let body: Vec<u8> = row.get(2).map_err(&failed)?;
+            read += body.len();
+            found.push(Outgoing { sequence, headers: from_json(&headers)?, body });
+        }
+        Ok(found)
     }
 
     /// Notes that the broker has the batches.
@@ -118,38 +131,23 @@ impl Sqlite {
         self.execute("give a batch up", sql, params![key, wire::encode(&batch)]).map(|_| ())
     }
 
-    fn held(&self, slot: Slot) -> Result<Option<Open>, BufferError> {
-        let (minute, day) = (slot.0.to_string(), slot.1.to_string());
-        let sql = "SELECT kind, alone, body FROM open_minute \
-                   WHERE minute = ?1 AND business_day = ?2 ORDER BY id";
-        let read = |row: &Row<'_>| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?))
-        };
-        let rows = self.rows(sql, params![minute, day], read)?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
+    fn folder(&self, slot: Slot, cut: &Cut) -> Result<Folder, BufferError> {
         let sql = "SELECT count(*) FROM outbox WHERE minute = ?1 AND business_day = ?2";
-        let before: i64 = self.one(sql, params![minute, day])?;
-        let kind = if before == 0 { BatchKind::Original } else { BatchKind::Supplement };
-        let mut open = Open {
+        let before: i64 = self.one(sql, params![slot.0.to_string(), slot.1.to_string()])?;
+        let frame = Frame {
+            store: cut.store.clone(),
             stream: self.stream,
-            first: parsed_sequence(&self.meta("next_sequence")?.unwrap_or_default())?,
-            kind,
-            receipts: Vec::new(),
-            alone: Vec::new(),
-            movements: Vec::new(),
-            noticed: self.notices()?,
-            losses: self.take_losses()?,
+            first: self.next_sequence()?,
+            minute: slot.0,
+            business_day: slot.1,
+            kind: if before == 0 { BatchKind::Original } else { BatchKind::Supplement },
+            complete_through: cut.complete_through,
         };
-        for (kind, alone, body) in rows {
-            match (kind.as_str(), alone) {
-                ("receipt", 0) => open.receipts.push((from_json(&body)?, body.len())),
-                ("receipt", _) => open.alone.push(from_json(&body)?),
-                _ => open.movements.push(from_json(&body)?),
-            }
-        }
-        Ok(Some(open))
+        Ok(Folder::new(frame, self.notices()?))
+    }
+
+    fn next_sequence(&self) -> Result<Sequence, BufferError> {
+        sequence_of(parsed(&self.meta("next_sequence")?.unwrap_or_default())?)
     }
 
     fn notices(&self) -> Result<BTreeMap<TillId, Counts>, BufferError> {
@@ -183,10 +181,18 @@ impl Sqlite {
         bodies.iter().map(|body| from_json(body)).collect()
     }
 
-    fn put(&self, body: &StoreMinute, at: Timestamp) -> Result<(), BufferError> {
-        let headers = wire::store_minute_headers(body, at);
+    /// Writes a batch with the next sequence.
+    fn put(
+        &self,
+        body: Option<StoreMinute>,
+        at: Timestamp,
+        written: &mut Written,
+    ) -> Result<(), BufferError> {
+        let Some(body) = body else { return Ok(()) };
+        assert_eq!(body.sequence, self.next_sequence()?, "sequences have no hole");
+        let headers = wire::store_minute_headers(&body, at);
         let headers = serde_json::to_string(&headers).expect("texts are JSON");
-        let held = Held::in_bodies(std::slice::from_ref(body));
+        let held = Held::of(&body);
         let receipts = i64::try_from(held.receipts).unwrap_or(i64::MAX);
         let cents = i64::try_from(held.cents).expect("a batch's total fits 64 bits");
         let sql = "INSERT INTO outbox (sequence, minute, business_day, kind, headers, body, \
@@ -195,15 +201,26 @@ impl Sqlite {
         let (minute, day) = (body.minute.to_string(), body.business_day.to_string());
         let (sequence, kind) = (body.sequence.get().cast_signed(), body.kind.as_str());
         let lines: u64 = body.sales.iter().map(|row| row.lines).sum();
-        let (bytes, lines, at) = (wire::encode(body), lines.cast_signed(), at.to_string());
+        let (bytes, lines, at) = (wire::encode(&body), lines.cast_signed(), at.to_string());
         let values =
             params![sequence, minute, day, kind, headers, bytes, receipts, lines, cents, at];
-        self.execute("cut a batch", sql, values).map(|_| ())
+        self.execute("cut a batch", sql, values)?;
+        self.forget_notices(&body)?;
+        written.held.join(&held);
+        written.sequences.push(body.sequence);
+        self.set_meta("next_sequence", &body.sequence.next().to_string())
     }
 }
 
+/// What one closing has written.
+#[derive(Default)]
+struct Written {
+    held: Held,
+    sequences: Vec<Sequence>,
+}
+
 /// What goes in must come out.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Held {
     receipts: u64,
     cents: i128,
@@ -211,33 +228,49 @@ struct Held {
 }
 
 impl Held {
-    fn of(open: &Open) -> Self {
-        let all = || open.receipts.iter().map(|(receipt, _)| receipt).chain(&open.alone);
-        let counted = || all().filter(|receipt: &&Receipt| receipt.counts);
-        Self {
-            receipts: counted().map(|_| 1).sum(),
-            cents: counted().map(|receipt| i128::from(receipt.total_cents.0)).sum(),
-            movements: open.movements.len(),
+    fn add(&mut self, rung: &Rung) {
+        match rung {
+            Rung::Receipt(receipt) | Rung::Alone(receipt) if receipt.counts => {
+                self.receipts += 1;
+                self.cents += i128::from(receipt.total_cents.0);
+            }
+            Rung::Movement(_) => self.movements += 1,
+            Rung::Receipt(_) | Rung::Alone(_) | Rung::Loss(_) => {}
         }
     }
 
-    fn in_bodies(bodies: &[StoreMinute]) -> Self {
-        let tills = || bodies.iter().flat_map(|body| &body.tills);
+    fn of(body: &StoreMinute) -> Self {
         Self {
-            receipts: tills().map(|till| till.receipt_count).sum(),
-            cents: tills().map(|till| i128::from(till.total_cents.0)).sum(),
-            movements: bodies.iter().map(|body| body.stock.len()).sum(),
+            receipts: body.tills.iter().map(|till| till.receipt_count).sum(),
+            cents: body.tills.iter().map(|till| i128::from(till.total_cents.0)).sum(),
+            movements: body.stock.len(),
         }
     }
+
+    fn join(&mut self, other: &Self) {
+        self.receipts += other.receipts;
+        self.cents += other.cents;
+        self.movements += other.movements;
+    }
+}
+
+/// Reads one row of an open minute, with the bytes of its JSON.
+fn rung(row: &Row<'_>) -> Result<(Rung, usize), BufferError> {
+    let failed = database("read a minute");
+    let kind: String = row.get(0).map_err(&failed)?;
+    let alone: i64 = row.get(1).map_err(&failed)?;
+    let body: String = row.get(2).map_err(&failed)?;
+    let rung = match (kind.as_str(), alone) {
+        ("receipt", 0) => Rung::Receipt(Box::new(from_json(&body)?)),
+        ("receipt", _) => Rung::Alone(Box::new(from_json(&body)?)),
+        _ => Rung::Movement(Box::new(from_json(&body)?)),
+    };
+    Ok((rung, body.len()))
 }
 
 fn sequence_of(number: i64) -> Result<Sequence, BufferError> {
     Sequence::new(number.unsigned_abs())
         .ok_or_else(|| BufferError::Unreadable(format!("the sequence {number}")))
-}
-
-fn parsed_sequence(text: &str) -> Result<Sequence, BufferError> {
-    sequence_of(parsed(text)?)
 }
 
 /// Returns one loss per till, or one for the whole batch where it held movements only.

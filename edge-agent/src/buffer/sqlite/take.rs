@@ -7,10 +7,9 @@ use shared::receipt::{Receipt, StockMovement};
 use shared::time::Timestamp;
 
 use super::{Sqlite, database, from_json, parsed};
+use crate::aggregate::open::Slot;
 use crate::buffer::spells::{Content, Spell, Standing, standing};
-use crate::buffer::{
-    BufferError, Entry, Intake, IntakeUnit, Sharing, Slot, Taken, number_of, spelled,
-};
+use crate::buffer::{BufferError, Entry, Intake, IntakeUnit, Sharing, Taken, number_of, spelled};
 use crate::digest;
 
 /// Bytes of JSON that one receipt or movement may have: it must fit a batch alone.

@@ -108,9 +108,13 @@ impl Hints {
     }
 
     /// Returns the names that a hint and all that wait behind it tell of, and notes closed files.
-    pub(super) fn drain(&mut self, first: Hint, closed: &mut BTreeSet<String>) -> BTreeSet<String> {
+    pub(super) fn drain(
+        &mut self,
+        first: Option<Hint>,
+        closed: &mut BTreeSet<String>,
+    ) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
-        let mut next = Some(first);
+        let mut next = first.or_else(|| self.rx.try_recv().ok());
         while let Some(hint) = next {
             if hint.closed && closed.len() < CLOSED_MAX {
                 closed.insert(hint.name.clone());
