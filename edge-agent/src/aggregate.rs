@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{NaiveTime, Timelike};
 use chrono_tz::Tz;
 use shared::ids::{Label, StoreId};
+use shared::minute::Closing;
 use shared::money::{Cents, Milli};
 use shared::receipt::{Receipt, StockMovement, SumFault};
 use shared::time::{BusinessDay, Minute, Timestamp};
@@ -134,6 +135,22 @@ impl Rules {
         }
         let ahead = movement.occurred_at > now.plus(AHEAD_MOST);
         let at = if ahead { now } else { movement.occurred_at };
+        let business_day = self.business_day(at);
+        self.check_day(business_day)?;
+        Ok(Place { minute: at.minute(), business_day, company: Company::Shared })
+    }
+
+    /// Finds a closing's place, or the reason to set it aside: the minute in which it was made.
+    pub fn place_closing(&self, closing: &Closing, now: Timestamp) -> Result<Place, Misplaced> {
+        let cases = closing.cases.iter().flat_map(|case| [case.gross, case.net, case.tax]);
+        let payments = closing.payments.iter().map(|payment| payment.cents);
+        let moves = closing.cash_moves.iter().map(|moved| moved.cents);
+        let mut all = cases.chain(payments).chain(moves).chain([closing.total_cents]);
+        if !all.all(|cents| cents.0.unsigned_abs() <= FIGURE_MOST) {
+            return Err(Misplaced::Implausible);
+        }
+        let ahead = closing.closed_at > now.plus(AHEAD_MOST);
+        let at = if ahead { now } else { closing.closed_at };
         let business_day = self.business_day(at);
         self.check_day(business_day)?;
         Ok(Place { minute: at.minute(), business_day, company: Company::Shared })

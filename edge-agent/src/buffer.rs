@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use shared::ids::{ReceiptNumber, Sequence, StoreId, StreamId, TillId};
-use shared::minute::TillStatus;
+use shared::minute::{Closing, TillStatus};
 use shared::receipt::{Receipt, StockMovement};
 use shared::time::{Minute, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -123,6 +123,8 @@ pub enum Entry {
     Receipt(Slot, Sharing, Box<Receipt>),
     /// A movement that belongs to a slot.
     Movement(Slot, Box<StockMovement>),
+    /// A closing that belongs to a slot.
+    Closing(Slot, Box<Closing>),
     /// Something that must be set aside, with the reason and the till where it is known.
     Refused(String, Option<TillId>),
 }

@@ -1,13 +1,12 @@
 //! The command line. No logic.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use crate::format::Format;
 
 mod buffer;
 mod check;
@@ -58,7 +57,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Decode(args) = cli.command {
         return decode::run(args);
     }
-    let config = match load(&cli.config) {
+    let config = match Config::load(&cli.config) {
         Ok(config) => config,
         Err(faults) => {
             writeln!(io::stderr().lock(), "{faults}")?;
@@ -72,12 +71,6 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Buffer(command) => buffer::run(&config, &command),
         Command::Decode(args) => decode::run(args),
     }
-}
-
-fn load(file: &Path) -> Result<Config, crate::config::Faults> {
-    Config::load(file, |format, dialect| {
-        Format::find(format, dialect).map(|_| ()).map_err(|error| error.to_string())
-    })
 }
 
 /// How a command prints.

@@ -25,18 +25,18 @@
 //! key = "store.key"
 //! [[sources]]                        # at least one
 //! name = "tills"                     # required, unique
-//! kind = "directory"                 # required
-//! path = "/srv/tills"                # required
+//! kind = "directory"                 # required; the keys of each kind stand in config/sources/
 //! format = "poslog"                  # required
 //! dialect = "ncr-acs"                # where the format has dialects
-//! processed = "leave"                # or "move", then processed_folder is required
-//! processed_folder = "/srv/tills-done"
-//! poll_millis = 1000                 # how often the folder is looked at without a hint
-//! tail_seconds = 86400               # age at which an unfinished file is taken for finished
+//! settings = "poslog.toml"           # where the format has settings of its own
 //! ```
+//!
+//! `articles_file` names the table of the chain's article numbers, `customer_key_file` the key of
+//! customers' pseudonyms (64 hex digits); without it no customer leaves a decoder.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{Days, NaiveTime};
@@ -45,7 +45,12 @@ use shared::ids::StoreId;
 use shared::time::{BusinessDay, Clock};
 
 mod section;
+mod sources;
 
+pub use sources::{DirectoryConfig, Reach, SourceConfig};
+
+use crate::format::article::Articles;
+use crate::format::pseudonym::Pseudonyms;
 use section::Section;
 
 /// Days back from today that are accepted where nothing is configured: as long as receipt keys are kept.
@@ -82,6 +87,10 @@ pub struct Config {
     pub buffer: BufferConfig,
     /// The broker.
     pub kafka: KafkaConfig,
+    /// How the chain's article numbers are built.
+    pub articles: Arc<Articles>,
+    /// What makes customers' numbers unreadable.
+    pub pseudonyms: Option<Arc<Pseudonyms>>,
     /// The sources.
     pub sources: Vec<SourceConfig>,
 }
@@ -108,25 +117,6 @@ pub struct KafkaConfig {
     pub certificate: PathBuf,
     /// The store's key.
     pub key: PathBuf,
-}
-
-/// One way to reach tills.
-#[derive(Debug, Clone)]
-pub struct SourceConfig {
-    /// Its name.
-    pub name: String,
-    /// The folder.
-    pub path: PathBuf,
-    /// The format's name.
-    pub format: String,
-    /// The dialect's name.
-    pub dialect: Option<String>,
-    /// Where files go that are read to their end; nothing leaves them.
-    pub processed_folder: Option<PathBuf>,
-    /// How often the folder is looked at.
-    pub poll: Duration,
-    /// Age at which an unfinished file is taken for finished.
-    pub tail: Duration,
 }
 
 /// One thing that is wrong.
@@ -163,12 +153,9 @@ impl fmt::Display for Faults {
     }
 }
 
-/// Checks that a format and dialect exist; returns what is wrong otherwise.
-pub type FormatCheck = fn(&str, Option<&str>) -> Result<(), String>;
-
 impl Config {
     /// Reads and checks a file. Relative paths in it start at the file's own folder.
-    pub fn load(file: &Path, formats: FormatCheck) -> Result<Self, Faults> {
+    pub fn load(file: &Path) -> Result<Self, Faults> {
         let of_file = |what: String| Faults {
             file: file.to_owned(),
             faults: vec![Fault { key: String::new(), what }],
@@ -179,7 +166,7 @@ impl Config {
         let base = base.unwrap_or(Path::new("."));
         let mut root =
             Section::parse(&text, base).map_err(|error| of_file(format!("is no TOML: {error}")))?;
-        let config = read(&mut root, formats);
+        let config = read(&mut root);
         let faults = root.finish();
         match config {
             Some(config) if faults.is_empty() => Ok(config),
@@ -189,7 +176,7 @@ impl Config {
 }
 
 /// Reads every key before it gives up, so that all faults are found.
-fn read(root: &mut Section, formats: FormatCheck) -> Option<Config> {
+fn read(root: &mut Section) -> Option<Config> {
     let clock = clock(root);
     let oldest = root.parsed("oldest_business_day", "a date such as \"2017-01-01\"");
     let store = root.required("store", "the store's id such as \"0417\"");
@@ -208,7 +195,8 @@ fn read(root: &mut Section, formats: FormatCheck) -> Option<Config> {
     let log = log_format(root);
     let buffer = buffer(&mut root.section("buffer"));
     let kafka = kafka(&mut root.section("kafka"));
-    let sources = sources(root, formats);
+    let (articles, pseudonyms) = (articles(root), pseudonyms(root));
+    let sources = sources::read(root);
     let clock = clock?;
     Some(Config {
         store: store?,
@@ -225,8 +213,32 @@ fn read(root: &mut Section, formats: FormatCheck) -> Option<Config> {
         log,
         buffer: buffer?,
         kafka: kafka?,
+        articles: articles?,
+        pseudonyms: pseudonyms?,
         sources: sources?,
     })
+}
+
+fn articles(root: &mut Section) -> Option<Arc<Articles>> {
+    let Some(text) = root.file_text("articles_file")? else { return Some(Arc::default()) };
+    match Articles::parse(&text) {
+        Ok(articles) => Some(Arc::new(articles)),
+        Err(error) => {
+            root.fault("articles_file", error.to_string());
+            None
+        }
+    }
+}
+
+fn pseudonyms(root: &mut Section) -> Option<Option<Arc<Pseudonyms>>> {
+    let Some(text) = root.file_text("customer_key_file")? else { return Some(None) };
+    match Pseudonyms::parse(&text) {
+        Ok(pseudonyms) => Some(Some(Arc::new(pseudonyms))),
+        Err(error) => {
+            root.fault("customer_key_file", error.to_string());
+            None
+        }
+    }
 }
 
 fn clock(root: &mut Section) -> Option<Clock> {
@@ -295,68 +307,6 @@ fn kafka(section: &mut Section) -> Option<KafkaConfig> {
     })
 }
 
-fn sources(root: &mut Section, formats: FormatCheck) -> Option<Vec<SourceConfig>> {
-    let read: Vec<Option<SourceConfig>> =
-        root.sections("sources").iter_mut().map(|section| source(section, formats)).collect();
-    if read.is_empty() {
-        root.fault("sources", "is missing; at least one [[sources]] is needed".to_owned());
-    }
-    let sources: Vec<SourceConfig> = read.into_iter().collect::<Option<_>>()?;
-    for (at, source) in sources.iter().enumerate() {
-        if sources[..at].iter().any(|other| other.name == source.name) {
-            let what = format!("{:?} is taken by another source", source.name);
-            root.fault(&format!("sources[{at}].name"), what);
-        }
-    }
-    (!sources.is_empty()).then_some(sources)
-}
-
-fn source(section: &mut Section, formats: FormatCheck) -> Option<SourceConfig> {
-    let name = section.required("name", "a name such as \"tills\"");
-    let kind: Option<String> = section.required("kind", "\"directory\"");
-    if let Some(kind) = kind.as_deref().filter(|kind| *kind != "directory") {
-        section.fault("kind", format!("{kind:?} is no kind of source; known is \"directory\""));
-    }
-    let path = section.required_path("path", "the folder with the till's files");
-    let format: Option<String> = section.required("format", "\"poslog\" or \"jsonl\"");
-    let dialect = section.text("dialect");
-    if let Some(format) = &format
-        && let Err(what) = formats(format, dialect.as_deref())
-    {
-        section.fault("format", what);
-    }
-    let processed_folder = processed(section);
-    let poll = section.number("poll_millis", 1000, 10..=60_000);
-    let tail = section.seconds("tail_seconds", 86_400, 1..=31_536_000);
-    Some(SourceConfig {
-        name: name?,
-        path: path?,
-        format: format?,
-        dialect,
-        processed_folder,
-        poll: Duration::from_millis(poll),
-        tail,
-    })
-}
-
-fn processed(section: &mut Section) -> Option<PathBuf> {
-    let folder = section.path("processed_folder");
-    match (section.text("processed").as_deref(), &folder) {
-        (None | Some("leave"), None) | (Some("move"), Some(_)) => {}
-        (Some("move"), None) => {
-            section
-                .fault("processed_folder", "is missing; processed = \"move\" needs it".to_owned());
-        }
-        (None | Some("leave"), Some(_)) => {
-            section.fault("processed", "must be \"move\" where processed_folder is set".to_owned());
-        }
-        (Some(other), _) => {
-            section.fault("processed", format!("{other:?} is neither \"leave\" nor \"move\""));
-        }
-    }
-    folder
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,10 +318,7 @@ mod tests {
         }
         let file = folder.path().join("edge.toml");
         std::fs::write(&file, text).unwrap();
-        Config::load(&file, |format, _| match format {
-            "jsonl" => Ok(()),
-            other => Err(format!("{other:?} is no format; known are poslog, jsonl")),
-        })
+        Config::load(&file)
     }
 
     const LEAST: &str = r#"
@@ -393,7 +340,9 @@ mod tests {
         assert_eq!(config.business_day_cut, NaiveTime::from_hms_opt(3, 0, 0).unwrap());
         assert_eq!((config.grace.as_secs(), config.holding.as_secs()), (5, 10));
         assert_eq!(config.kafka.topic_prefix, "frischmarkt.");
-        assert!(!config.first_box && config.sources[0].processed_folder.is_none());
+        assert!(!config.first_box && config.pseudonyms.is_none());
+        let Reach::Directory(directory) = &config.sources[0].reach;
+        assert!(directory.processed_folder.is_none());
         let day = config.oldest_business_day.date();
         assert_eq!(Clock::real().now().utc().date_naive() - day, chrono::TimeDelta::days(400));
     }
@@ -405,6 +354,7 @@ mod tests {
             zone = "Berlin"
             grace_seconds = "five"
             colour = "red"
+            articles_file = "none.toml"
             clock_file = "none.json"
             buffer = { path = "buffer.db", key_file = "absent.key", size = 1 }
             [[sources]]
@@ -412,6 +362,12 @@ mod tests {
             kind = "ftp"
             path = "tills"
             format = "csv"
+            [[sources]]
+            name = "more"
+            kind = "directory"
+            path = "tills"
+            format = "jsonl"
+            settings = "none.toml"
             processed = "move"
         "#;
         let faults = load(text).unwrap_err();
@@ -428,7 +384,9 @@ mod tests {
             "kafka",
             "sources[0].kind",
             "sources[0].format",
-            "sources[0].processed_folder",
+            "articles_file",
+            "sources[1].settings",
+            "sources[1].processed_folder",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");
         }

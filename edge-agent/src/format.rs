@@ -4,20 +4,26 @@
 
 use std::error::Error;
 use std::fmt;
-use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::NaiveTime;
 use chrono_tz::Tz;
 use shared::ids::StoreId;
+use shared::minute::Closing;
 use shared::receipt::{Receipt, StockMovement};
 
+pub mod article;
 mod held;
 pub mod jsonl;
 pub mod poslog;
+pub mod pseudonym;
+mod registry;
 pub mod settle;
 pub mod stamp;
 
-use poslog::Dialect;
+use article::Articles;
+use pseudonym::Pseudonyms;
+pub use registry::{Choice, Format, FormatError};
 
 /// Bytes that one unit may have: some hundred times the largest receipt of a real store. What is
 /// larger is refused in pieces of this size, so that memory stays bounded.
@@ -59,7 +65,13 @@ pub enum Framed {
 pub trait Framer: Send {
     /// Takes the next bytes and returns what they complete, in order.
     fn push(&mut self, chunk: &[u8]) -> Vec<Framed>;
-    /// Ends the input: bytes left over are a refusal.
+    /// Hears that no more bytes come for now: what the format takes as complete by silence, or by an
+    /// end mark that only counts where nothing follows it, comes out. Most formats need no silence.
+    fn quiet(&mut self) -> Vec<Framed> {
+        Vec::new()
+    }
+    /// Ends the input: bytes left over are the last unit where the format knows no end mark of its
+    /// own, else a refusal.
     fn finish(&mut self) -> Option<Framed>;
     /// Returns the offset after the last unit or refused piece, from which reading can resume.
     fn position(&self) -> u64;
@@ -81,6 +93,8 @@ pub enum Item {
     Receipt(Box<Receipt>),
     /// A movement of stock.
     Movement(Box<StockMovement>),
+    /// A till's own totals of a shift or a day.
+    Closing(Box<Closing>),
 }
 
 /// Why bytes are set aside. It never holds the content of a whole field.
@@ -126,6 +140,10 @@ pub struct Context {
     pub zone: Tz,
     /// Local time at which a new business day begins, where the till does not name the day.
     pub business_day_cut: NaiveTime,
+    /// How the chain's article numbers are built.
+    pub articles: Arc<Articles>,
+    /// What makes customers' numbers unreadable; without it no customer leaves the decoder.
+    pub pseudonyms: Option<Arc<Pseudonyms>>,
 }
 
 /// A receipt that belongs to another store.
@@ -161,58 +179,4 @@ impl Context {
 
 fn without_zeros(id: &str) -> &str {
     id.trim_start_matches('0')
-}
-
-/// A format, and its dialect where it has any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// ARTS POSLog XML in one of its dialects.
-    Poslog(Dialect),
-    /// Canonical receipts and movements, one JSON document a line.
-    Jsonl,
-}
-
-/// A format that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
-    /// No format has this name.
-    #[error("{0:?} is no format; known are poslog, jsonl")]
-    Unknown(String),
-    /// The format has dialects and none is named, or one that it does not have.
-    #[error("{0}; known dialects of poslog are ncr-acs, fakes")]
-    Dialect(String),
-    /// The format has no dialects.
-    #[error("jsonl has no dialects, {0:?} is named")]
-    NoDialects(String),
-}
-
-impl Format {
-    /// Finds a format by its name and dialect.
-    pub fn find(name: &str, dialect: Option<&str>) -> Result<Self, FormatError> {
-        match (name, dialect) {
-            ("poslog", Some(dialect)) => Dialect::from_str(dialect)
-                .map(Self::Poslog)
-                .map_err(|error| FormatError::Dialect(error.to_string())),
-            ("poslog", None) => Err(FormatError::Dialect("poslog needs a dialect".to_owned())),
-            ("jsonl", None) => Ok(Self::Jsonl),
-            ("jsonl", Some(dialect)) => Err(FormatError::NoDialects(dialect.to_owned())),
-            (other, _) => Err(FormatError::Unknown(other.to_owned())),
-        }
-    }
-
-    /// Makes a framer whose first byte stands at the offset `start`.
-    pub fn framer(self, start: u64) -> Box<dyn Framer> {
-        match self {
-            Self::Poslog(_) => Box::new(poslog::frame::PoslogFramer::new(start)),
-            Self::Jsonl => Box::new(jsonl::JsonlFramer::new(start)),
-        }
-    }
-
-    /// Makes a decoder for a store.
-    pub fn decoder(self, context: Context) -> Box<dyn Decoder> {
-        match self {
-            Self::Poslog(dialect) => Box::new(poslog::PoslogDecoder::new(dialect, context)),
-            Self::Jsonl => Box::new(jsonl::JsonlDecoder::new(context)),
-        }
-    }
 }

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::aggregate::Rules;
 use crate::buffer::{self, Buffer, BufferError, Key};
-use crate::config::{Config, SourceConfig};
-use crate::format::{Context, Format};
+use crate::config::{Config, DirectoryConfig, Reach, SourceConfig};
+use crate::format::Context;
 use crate::ship::{self, Link, Shipper};
 use crate::source::directory::{self, Directory};
 use crate::status::{Keeper, Through};
@@ -56,9 +56,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let watch = directory::Watch::default();
     for (index, source) in config.sources.iter().enumerate() {
         let stop = sources_stop.clone();
-        let intaker = intaker(&config, source, (&buffer, figures.created_at), stop)?;
-        let directory = open_source(&config, source, &buffer, watch.clone()).await?;
-        sources.spawn(intaker.run(directory, (index, notices.clone())));
+        let intaker = intaker(&config, source, (&buffer, figures.created_at), stop);
+        let marks = buffer.marks(source.name.clone()).await?;
+        let notices = (index, notices.clone());
+        match &source.reach {
+            Reach::Directory(reach) => {
+                let settings = directory_settings(&config, reach);
+                let directory = Directory::new(settings, marks, watch.clone());
+                sources.spawn(intaker.run(directory, notices));
+            }
+        }
     }
     drop(notices);
     let mut rest = JoinSet::new();
@@ -114,13 +121,14 @@ fn intaker(
     source: &SourceConfig,
     (buffer, created_at): (&Buffer, Timestamp),
     stop: watch::Receiver<bool>,
-) -> anyhow::Result<Intaker> {
-    let format = Format::find(&source.format, source.dialect.as_deref())?;
+) -> Intaker {
     let context = Context {
         store: Some(config.store.clone()),
         pos_store: config.pos_store.clone(),
         zone: config.zone,
         business_day_cut: config.business_day_cut,
+        articles: Arc::clone(&config.articles),
+        pseudonyms: config.pseudonyms.clone(),
     };
     let rules = Rules {
         store: config.store.clone(),
@@ -129,33 +137,26 @@ fn intaker(
         business_day_cut: config.business_day_cut,
         counted_since: (!config.first_box).then_some(created_at),
     };
-    Ok(Intaker {
+    Intaker {
         name: source.name.clone(),
-        format,
-        decoder: format.decoder(context),
+        format: source.format.clone(),
+        decoder: source.format.decoder(context),
         rules,
         clock: config.clock,
         buffer: buffer.clone(),
         stop,
-    })
+    }
 }
 
-async fn open_source(
-    config: &Config,
-    source: &SourceConfig,
-    buffer: &Buffer,
-    watch: directory::Watch,
-) -> anyhow::Result<Directory> {
-    let marks = buffer.marks(source.name.clone()).await?;
-    let settings = directory::Settings {
-        path: source.path.clone(),
-        processed_folder: source.processed_folder.clone(),
-        poll: source.poll,
-        tail: source.tail,
+fn directory_settings(config: &Config, reach: &DirectoryConfig) -> directory::Settings {
+    directory::Settings {
+        path: reach.path.clone(),
+        processed_folder: reach.processed_folder.clone(),
+        poll: reach.poll,
+        tail: reach.tail,
         gather: config.clock.real_span(config.grace / GATHER_SHARE),
         clock: config.clock,
-    };
-    Ok(Directory::new(settings, marks, watch))
+    }
 }
 
 /// Returns how a configuration's broker is reached.

@@ -17,8 +17,15 @@ pub enum Event {
         /// The offset from which a framer starts.
         offset: u64,
     },
+    /// A feed that has begun before and has not ended is spoken of again.
+    Resume {
+        /// The feed's name.
+        feed: String,
+    },
     /// The next bytes of the feed.
     Bytes(Vec<u8>),
+    /// No byte has come for a while: what ends by silence has ended.
+    Quiet,
     /// The feed has no more bytes for now.
     End(Ending),
     /// All feeds were read to their end: all that had come by this time of the clock is read.
@@ -73,9 +80,23 @@ pub trait Source: Send {
     /// Waits for what comes next. May be dropped while it waits: nothing is lost by that.
     fn next(&mut self) -> impl Future<Output = Result<Event, SourceError>> + Send;
 
-    /// Returns the mark of the present feed with everything before `offset` taken in.
-    fn mark(&mut self, offset: u64, completeness: Completeness) -> String;
+    /// Returns the mark of the present feed with everything before `offset` taken in; nothing where
+    /// the source cannot go back, or where its place moves only at the feed's end.
+    fn mark(&mut self, offset: u64, completeness: Completeness) -> Option<String>;
 
-    /// Tells that the mark is committed: the source may let go of what lies before it.
-    fn committed(&mut self);
+    /// Tells that what was read is committed with its mark: the source may let go of it, and answer
+    /// whoever waits for an answer.
+    fn committed(&mut self, fate: Fate);
+
+    /// Tells that the disk takes nothing now: a source that can be held says so to its till.
+    fn held_back(&mut self) {}
+}
+
+/// What became of bytes that are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// All of it is counted, or was counted before.
+    Taken,
+    /// Some of it is set aside.
+    SetAside,
 }

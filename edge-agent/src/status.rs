@@ -239,17 +239,20 @@ fn clock_synchronised() -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{DirectoryConfig, Reach};
+    use crate::format::Format;
 
     fn sources() -> Vec<SourceConfig> {
         ["tills", "stock"]
             .map(|name| SourceConfig {
                 name: name.to_owned(),
-                path: PathBuf::new(),
-                format: "jsonl".to_owned(),
-                dialect: None,
-                processed_folder: None,
-                poll: FILE_PAUSE,
-                tail: FILE_PAUSE,
+                format: Format::Jsonl,
+                reach: Reach::Directory(DirectoryConfig {
+                    path: PathBuf::new(),
+                    processed_folder: None,
+                    poll: FILE_PAUSE,
+                    tail: FILE_PAUSE,
+                }),
             })
             .to_vec()
     }

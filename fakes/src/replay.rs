@@ -147,6 +147,8 @@ fn blank(line: &SoldLine) -> Receipt {
         adjustment_cents: Cents::ZERO,
         total_cents: Cents::ZERO,
         payments: Vec::new(),
+        cash_moves: Vec::new(),
+        version: None,
     }
 }
 

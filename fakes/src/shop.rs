@@ -192,6 +192,8 @@ impl Shop {
             adjustment_cents: Default::default(),
             total_cents: Default::default(),
             payments: Vec::new(),
+            cash_moves: Vec::new(),
+            version: None,
         }
     }
 

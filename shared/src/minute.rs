@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Article, Label, ReceiptNumber, Sequence, Series, StoreId, StreamId, TillId};
 use crate::money::{Cents, Milli};
 use crate::ranges::Ranges;
-use crate::receipt::{Payment, StockMovement, Vat};
+use crate::receipt::{CashMove, Payment, StockMovement, Vat};
 use crate::time::{BusinessDay, Minute, Timestamp};
 use crate::words::{AdjustmentKind, BatchKind, Channel, LineKind, Unit};
 
@@ -105,15 +105,6 @@ pub struct KindAmount {
     /// The kind.
     pub kind: AdjustmentKind,
     /// Its sum.
-    pub cents: Cents,
-}
-
-/// Cash put into a drawer or taken out of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CashMove {
-    /// What for: `drop`, `float`, `paid_in`, `paid_out`.
-    pub kind: Label,
-    /// Amount, negative where it left the drawer.
     pub cents: Cents,
 }
 

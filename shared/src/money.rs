@@ -51,6 +51,20 @@ fn parse_scaled(text: &str, decimals: u32) -> Result<i64, DecimalError> {
     Ok(units)
 }
 
+/// Parses like [`parse_scaled`]; what is finer rounds half up, by its first digit beyond.
+fn round_half_up(text: &str, decimals: u32) -> Result<i64, DecimalError> {
+    let Some((whole, fraction)) = text.split_once('.') else { return parse_scaled(text, decimals) };
+    let shown = || text.chars().take(40).collect();
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(DecimalError::NotDecimal(shown()));
+    }
+    let (near, finer) = fraction.split_at(fraction.len().min(decimals as usize));
+    let units = parse_scaled(&format!("{whole}.{near}"), decimals)?;
+    let up = i64::from(finer.bytes().next().is_some_and(|digit| digit >= b'5'));
+    let up = if text.starts_with('-') { -up } else { up };
+    units.checked_add(up).ok_or_else(|| DecimalError::TooLarge(shown()))
+}
+
 fn write_scaled(out: &mut fmt::Formatter<'_>, units: i64, decimals: u32) -> fmt::Result {
     let scale = 10_u64.pow(decimals);
     let sign = if units < 0 { "-" } else { "" };
@@ -74,6 +88,11 @@ macro_rules! exact {
             /// Parses a decimal text with a point, exactly; finer digits must be zero.
             pub fn parse(text: &str) -> Result<Self, DecimalError> {
                 parse_scaled(text, $decimals).map(Self)
+            }
+
+            /// Parses a decimal text with a point; finer digits round half up, away from zero.
+            pub fn parse_half_up(text: &str) -> Result<Self, DecimalError> {
+                round_half_up(text, $decimals).map(Self)
             }
 
             /// Adds, or returns nothing where the sum does not fit 64 bits.
@@ -147,6 +166,29 @@ mod tests {
         for text in ["", "-", ".", "1,5", "1e3", "NaN", "--1", " 1"] {
             assert!(matches!(Cents::parse(text), Err(DecimalError::NotDecimal(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_finer_rounds_half_up_away_from_zero() {
+        for (text, cents) in [
+            ("3.80000000000000000000000000", 380),
+            ("1.005", 101),
+            ("-1.005", -101),
+            ("1.0049999", 100),
+            ("-0.005", -1),
+            ("7.", 700),
+            ("12", 1200),
+        ] {
+            assert_eq!(Cents::parse_half_up(text), Ok(Cents(cents)), "{text}");
+        }
+        for text in ["1.x", ".", "1.0005x", "1.2.3", "1.é"] {
+            assert!(
+                matches!(Cents::parse_half_up(text), Err(DecimalError::NotDecimal(_))),
+                "{text}"
+            );
+        }
+        let most = "92233720368547758.079";
+        assert!(matches!(Cents::parse_half_up(most), Err(DecimalError::TooLarge(_))));
     }
 
     #[test]

@@ -64,6 +64,21 @@ pub struct Receipt {
     /// How it was paid; signed, sums to the total.
     #[serde(default)]
     pub payments: Vec<Payment>,
+    /// Cash put into the drawer or taken out of it, where that is what the number was used for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cash_moves: Vec<CashMove>,
+    /// The source's own version, where it keeps the receipt and may change it: a higher one corrects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+}
+
+/// Cash put into a drawer or taken out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CashMove {
+    /// What for: `drop`, `float`, `paid_in`, `paid_out`.
+    pub kind: Label,
+    /// Amount, negative where it left the drawer.
+    pub cents: Cents,
 }
 
 fn till_channel() -> Channel {

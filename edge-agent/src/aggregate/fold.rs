@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use shared::ids::{Article, Label, Sequence, Series, StoreId, StreamId, TillId};
-use shared::minute::{Counts, KindAmount, Loss, SaleRow, StoreMinute, TillMinute};
+use shared::minute::{Closing, Counts, KindAmount, Loss, SaleRow, StoreMinute, TillMinute};
 use shared::money::{Cents, Milli};
 use shared::ranges::Ranges;
 use shared::receipt::{Line, Payment, Receipt, StockMovement, Vat};
@@ -43,6 +43,8 @@ pub enum Rung {
     Alone(Box<Receipt>),
     /// A movement of stock.
     Movement(Box<StockMovement>),
+    /// A till's own totals.
+    Closing(Box<Closing>),
     /// Something that had to be given up.
     Loss(Box<Loss>),
 }
@@ -103,6 +105,7 @@ struct Portion {
     tills: BTreeMap<(TillId, Series, Channel), Till>,
     rows: BTreeMap<RowKey, RowSums>,
     stock: Vec<StockMovement>,
+    closings: Vec<Closing>,
     losses: Vec<Loss>,
 }
 
@@ -133,6 +136,7 @@ impl Portion {
         match rung {
             Rung::Receipt(receipt) | Rung::Alone(receipt) => self.add_receipt(*receipt),
             Rung::Movement(movement) => self.stock.push(*movement),
+            Rung::Closing(closing) => self.closings.push(*closing),
             Rung::Loss(loss) => self.losses.push(*loss),
         }
     }
@@ -173,7 +177,7 @@ impl Portion {
             sales: self.rows.into_iter().map(|(key, sums)| row(key, &sums)).collect(),
             stock: self.stock,
             corrections: Vec::new(),
-            closings: Vec::new(),
+            closings: self.closings,
             losses: self.losses,
         }
     }
@@ -269,6 +273,7 @@ impl Till {
         if let Some(number) = receipt.receipt.as_number() {
             self.minute.numbers_without_sale.insert(number);
         }
+        self.minute.cash_moves.extend(receipt.cash_moves.iter().cloned());
         let counts = &mut self.minute.counts;
         match &receipt.reason {
             Some(NotCounted::Aborted) => counts.aborted += 1,

@@ -70,3 +70,7 @@ CREATE INDEX quarantine_age ON quarantine (last_at);
 CREATE TABLE loss (
     id TEXT PRIMARY KEY, minute TEXT NOT NULL, body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE closing_key (
+    id TEXT PRIMARY KEY, hash BLOB NOT NULL, at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

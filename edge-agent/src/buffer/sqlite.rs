@@ -152,6 +152,7 @@ impl Sqlite {
             ("receipt_hash", "receipt", "is_number = 0 AND at < ?1", KEY_DAYS),
             ("receipt_key", "series", "updated_at < ?1", KEY_DAYS),
             ("movement_key", "id", "at < ?1", KEY_DAYS),
+            ("closing_key", "id", "at < ?1", KEY_DAYS),
             ("source_position", "feed", "updated_at < ?1", KEY_DAYS),
         ];
         for (table, column, is_stale, days) in stale {

@@ -1,5 +1,6 @@
 //! `check`: is what the configuration names there, and does the broker answer? Changes nothing.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use shared::log::Chain;
@@ -7,7 +8,7 @@ use shared::log::Chain;
 use super::print;
 use crate::buffer::Key;
 use crate::buffer::inspect::{InspectError, Inspector};
-use crate::config::Config;
+use crate::config::{Config, Reach};
 
 pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut checks = vec![
@@ -16,10 +17,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         ("broker".to_owned(), broker(config)),
     ];
     checks.extend(config.sources.iter().map(|source| {
-        let files = std::fs::read_dir(&source.path).map(Iterator::count);
-        let told = files
-            .map(|files| format!("{} holds {files} entries", source.path.display()))
-            .map_err(|error| format!("{} cannot be read: {error}", source.path.display()));
+        let told = match &source.reach {
+            Reach::Directory(reach) => directory(&reach.path),
+        };
         (format!("source {}", source.name), told)
     }));
     let mut code = ExitCode::SUCCESS;
@@ -33,6 +33,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+fn directory(path: &Path) -> Result<String, String> {
+    std::fs::read_dir(path)
+        .map(|entries| format!("{} holds {} entries", path.display(), entries.count()))
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }
 
 fn buffer(config: &Config) -> Result<String, String> {

@@ -5,13 +5,15 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::NaiveTime;
 use clap::Args;
 use shared::ids::StoreId;
 
-use crate::format::{Context, Decoder, Format, Framed, Framer, Item, Refusal, Unit};
+use crate::format::article::Articles;
+use crate::format::{Choice, Context, Decoder, Format, Framed, Framer, Item, Refusal, Unit};
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -22,12 +24,18 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// where something was refused or the file cannot be read, 2 where the command is wrong.
 #[derive(Debug, Args)]
 pub struct DecodeArgs {
-    /// The file's format: poslog, jsonl.
+    /// The file's format; an unknown name lists those that are known.
     #[arg(long)]
     format: String,
-    /// The format's dialect: ncr-acs or fakes for poslog.
+    /// The format's dialect; an unknown name lists those that are known.
     #[arg(long)]
     dialect: Option<String>,
+    /// The file with the format's own settings.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// The table of the chain's article numbers.
+    #[arg(long, value_name = "FILE")]
+    articles: Option<PathBuf>,
     /// The store; the file's own id is taken without it.
     #[arg(long)]
     store: Option<StoreId>,
@@ -48,10 +56,10 @@ fn clock_time(text: &str) -> Result<NaiveTime, String> {
 
 /// Runs the command.
 pub fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
-    let format = match Format::find(&args.format, args.dialect.as_deref()) {
-        Ok(format) => format,
-        Err(error) => {
-            writeln!(io::stderr().lock(), "error: {error}")?;
+    let (format, articles) = match (format(&args), articles(&args)) {
+        (Ok(format), Ok(articles)) => (format, articles),
+        (Err(error), _) | (_, Err(error)) => {
+            writeln!(io::stderr().lock(), "error: {error:#}")?;
             return Ok(ExitCode::from(2));
         }
     };
@@ -60,6 +68,8 @@ pub fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
         pos_store: None,
         zone: args.zone,
         business_day_cut: args.business_day_cut,
+        articles: Arc::new(articles),
+        pseudonyms: None,
     };
     let input = open(&args.file).with_context(|| format!("cannot open {}", args.file.display()))?;
     let out = BufWriter::new(io::stdout().lock());
@@ -72,6 +82,21 @@ pub fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error).context(format!("cannot decode {}", args.file.display())),
     }
+}
+
+fn format(args: &DecodeArgs) -> anyhow::Result<Format> {
+    let settings = args.settings.as_deref().map(read).transpose()?;
+    let dialect = args.dialect.as_deref();
+    Ok(Format::find(Choice { name: &args.format, dialect, settings: settings.as_deref() })?)
+}
+
+fn articles(args: &DecodeArgs) -> anyhow::Result<Articles> {
+    let Some(path) = &args.articles else { return Ok(Articles::default()) };
+    Articles::parse(&read(path)?).with_context(|| format!("{} is not usable", path.display()))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
@@ -127,6 +152,10 @@ impl<W: Write> Printer<W> {
             Item::Receipt(receipt) => serde_json::to_writer(&mut self.out, receipt)?,
             Item::Movement(movement) => {
                 let line = serde_json::json!({ "movement": movement });
+                serde_json::to_writer(&mut self.out, &line)?;
+            }
+            Item::Closing(closing) => {
+                let line = serde_json::json!({ "closing": closing });
                 serde_json::to_writer(&mut self.out, &line)?;
             }
         }

@@ -140,6 +140,18 @@ impl Section {
         Some(path)
     }
 
+    /// Returns what a file holds, or nothing where none is named. One that cannot be read is a fault.
+    pub(super) fn file_text(&mut self, key: &str) -> Option<Option<String>> {
+        let Some(path) = self.path(key) else { return Some(None) };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some(Some(text)),
+            Err(error) => {
+                self.fault(key, format!("{} cannot be read: {error}", path.display()));
+                None
+            }
+        }
+    }
+
     /// Returns true or false.
     #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else TOML has is no flag")]
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {

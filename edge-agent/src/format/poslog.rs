@@ -37,6 +37,11 @@ pub enum Dialect {
 #[error("{0:?} is no dialect of poslog")]
 pub struct DialectError(String);
 
+impl Dialect {
+    /// All dialects, as a configuration names them.
+    pub const NAMES: &'static [&'static str] = &["ncr-acs", "fakes"];
+}
+
 impl FromStr for Dialect {
     type Err = DialectError;
     fn from_str(text: &str) -> Result<Self, DialectError> {
@@ -155,6 +160,8 @@ impl PoslogDecoder {
             adjustment_cents: Cents::ZERO,
             total_cents: Cents::ZERO,
             payments: Vec::new(),
+            cash_moves: Vec::new(),
+            version: None,
         })
     }
 

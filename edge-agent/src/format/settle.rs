@@ -47,11 +47,13 @@ fn of_key(key: Option<&Label>) -> String {
 
 /// Checks a receipt and spreads its adjustments over its lines; one that does not count is emptied.
 pub fn settle(receipt: &mut Receipt) -> Result<(), SettleFault> {
+    let moves = &receipt.cash_moves;
+    moves.iter().try_for_each(|part| within("a cash move", part.cents.0, CENTS_MAX))?;
     if !receipt.counts {
         empty(receipt);
         return Ok(());
     }
-    if receipt.reason.is_some() {
+    if receipt.reason.is_some() || !receipt.cash_moves.is_empty() {
         return Err(SettleFault::Contradiction);
     }
     check_bounds(receipt)?;
@@ -70,9 +72,11 @@ pub fn settle_movement(movement: &StockMovement) -> Result<(), SettleFault> {
 }
 
 /// Leaves of a receipt that does not count nothing but its number and the reason: whatever amounts it
-/// shows, nobody paid them.
+/// shows, nobody paid them. Only cash that was moved stays.
 fn empty(receipt: &mut Receipt) {
-    receipt.reason.get_or_insert(NotCounted::Other);
+    if *receipt.reason.get_or_insert(NotCounted::Other) != NotCounted::CashMove {
+        receipt.cash_moves.clear();
+    }
     receipt.lines.clear();
     receipt.vat.clear();
     receipt.adjustments.clear();

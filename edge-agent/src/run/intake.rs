@@ -1,6 +1,7 @@
 //! One source's way into the buffer: chunks, units, receipts, places, one transaction. The mark
 //! goes with what it covers; the source hears of it only when the disk has it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::aggregate::open::Slot;
 use crate::aggregate::{Company, Place, Rules};
 use crate::buffer::{Buffer, BufferError, Entry, Intake, IntakeUnit, Sharing};
 use crate::format::{Decoder, Format, Framed, Framer, Item, Unit};
-use crate::source::{Completeness, Ending, Event, Source};
+use crate::source::{Completeness, Ending, Event, Fate, Source};
 
 /// What takes a source in.
 pub(super) struct Intaker {
@@ -28,10 +29,35 @@ pub(super) struct Intaker {
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// The feed that is being read.
-struct Feed {
-    name: String,
-    framer: Box<dyn Framer>,
+/// The feeds that have begun and not ended, and the one that is spoken of. A source bounds how many
+/// it has open at once.
+#[derive(Default)]
+struct Feeds {
+    open: BTreeMap<String, Box<dyn Framer>>,
+    present: String,
+}
+
+impl Feeds {
+    fn begin(&mut self, name: String, framer: Box<dyn Framer>) {
+        self.present.clone_from(&name);
+        self.open.insert(name, framer);
+    }
+
+    fn resume(&mut self, name: String) {
+        assert!(self.open.contains_key(&name), "a feed is resumed before its end");
+        self.present = name;
+    }
+
+    fn framer(&mut self) -> &mut dyn Framer {
+        let framer = self.open.get_mut(&self.present);
+        framer.expect("a source begins a feed before it reads it").as_mut()
+    }
+
+    /// Takes the present feed out.
+    fn end(&mut self) -> Box<dyn Framer> {
+        let framer = self.open.remove(&self.present);
+        framer.expect("a source begins a feed before it ends it")
+    }
 }
 
 /// Where notices go, and the source's place in the configuration.
@@ -45,7 +71,7 @@ impl Intaker {
         notices: Notices,
     ) -> Result<(), BufferError> {
         let mut stop = self.stop.clone();
-        let mut feed = None;
+        let mut feeds = Feeds::default();
         let mut backoff =
             Backoff::new(Duration::from_millis(100), Duration::from_secs(5), notices.0 as u64);
         loop {
@@ -56,7 +82,7 @@ impl Intaker {
             match event {
                 Ok(event) => {
                     backoff.reset();
-                    self.handle(event, &mut feed, &mut source, &notices).await?;
+                    self.handle(event, &mut feeds, &mut source, &notices).await?;
                 }
                 Err(error) => {
                     let what = Chain(&error).to_string();
@@ -74,63 +100,61 @@ impl Intaker {
     async fn handle<S: Source>(
         &mut self,
         event: Event,
-        feed: &mut Option<Feed>,
+        feeds: &mut Feeds,
         source: &mut S,
         notices: &Notices,
     ) -> Result<(), BufferError> {
-        match (event, feed) {
-            (Event::Begin { feed: name, offset }, feed) => {
-                *feed = Some(Feed { name, framer: self.format.framer(offset) });
-                Ok(())
+        let framed = match event {
+            Event::Begin { feed, offset } => {
+                feeds.begin(feed, self.format.framer(offset));
+                return Ok(());
             }
-            (Event::Bytes(bytes), Some(feed)) => {
-                let framed = feed.framer.push(&bytes);
-                if framed.is_empty() {
-                    return Ok(());
-                }
-                let mark = source.mark(feed.framer.position(), Completeness::Partial);
-                let units = framed.into_iter().map(|framed| self.unit(framed)).collect();
-                self.take((&feed.name, mark), units, notices).await?;
-                source.committed();
-                Ok(())
+            Event::Resume { feed } => {
+                feeds.resume(feed);
+                return Ok(());
             }
-            (Event::End(ending), Some(feed)) => {
-                let (mark, units) = self.end(&ending, feed, source);
-                self.take((&feed.name, mark), units, notices).await?;
-                source.committed();
-                Ok(())
-            }
-            (Event::Idle(at), _) => {
+            Event::Idle(at) => {
                 tell(&notices.1, Notice::ReadToEnd { source: notices.0, at }).await;
-                Ok(())
+                return Ok(());
             }
-            (Event::Bytes(_) | Event::End(_), None) => {
-                unreachable!("a source begins a feed before it reads it")
+            Event::End(ending) => {
+                let feed = feeds.present.clone();
+                let (mark, units) = self.end(&ending, (&feed, feeds.end()), source);
+                return self.take((&feed, mark), units, source, notices).await;
             }
+            Event::Bytes(bytes) => feeds.framer().push(&bytes),
+            Event::Quiet => feeds.framer().quiet(),
+        };
+        if framed.is_empty() {
+            return Ok(());
         }
+        let mark = source.mark(feeds.framer().position(), Completeness::Partial);
+        let units = framed.into_iter().map(|framed| self.unit(framed)).collect();
+        self.take((&feeds.present, mark), units, source, notices).await
     }
 
-    /// Ends a feed. A refused remainder does not move the mark: should the file grow after all, its
-    /// last unit is read whole.
+    /// Ends a feed. A remainder that is only now known to be refused, or to be a unit, does not move
+    /// the mark: should the file grow after all, its last unit is read whole.
     fn end<S: Source>(
         &mut self,
         ending: &Ending,
-        feed: &mut Feed,
+        (feed, mut framer): (&str, Box<dyn Framer>),
         source: &mut S,
-    ) -> (String, Vec<IntakeUnit>) {
-        let whole =
-            if feed.framer.complete() { Completeness::Whole } else { Completeness::Partial };
-        let mark = source.mark(feed.framer.position(), whole);
-        let mut units = Vec::new();
+    ) -> (Option<String>, Vec<IntakeUnit>) {
+        let quiet = framer.quiet();
+        let mut units: Vec<IntakeUnit> =
+            quiet.into_iter().map(|framed| self.unit(framed)).collect();
+        let whole = if framer.complete() { Completeness::Whole } else { Completeness::Partial };
+        let mark = source.mark(framer.position(), whole);
         if *ending != Ending::Open
-            && let Some(rest) = feed.framer.finish()
+            && let Some(rest) = framer.finish()
         {
             units.push(self.unit(rest));
         }
         if let Ending::Damaged(why) = ending {
-            let at = feed.framer.position();
+            let at = framer.position();
             let entries = vec![Entry::Refused(why.clone(), None)];
-            let bytes = feed.name.clone().into_bytes();
+            let bytes = feed.as_bytes().to_vec();
             units.push(IntakeUnit { start: at, end: at, bytes, entries });
         }
         (mark, units)
@@ -169,19 +193,24 @@ impl Intaker {
                 Ok(place) => Entry::Movement(slot(place), movement),
                 Err(fault) => Entry::Refused(format!("movement {}: {fault}", movement.id), None),
             },
+            Item::Closing(closing) => match self.rules.place_closing(&closing, now) {
+                Ok(place) => Entry::Closing(slot(place), closing),
+                Err(fault) => Entry::Refused(format!("closing {}: {fault}", closing.closing), None),
+            },
         }
     }
 
     /// Commits, then tells. A disk that takes nothing holds the source back until it does, or until
     /// the agent ends: what was not committed is read again.
-    async fn take(
+    async fn take<S: Source>(
         &mut self,
-        (feed, mark): (&str, String),
+        (feed, mark): (&str, Option<String>),
         units: Vec<IntakeUnit>,
+        source: &mut S,
         notices: &Notices,
     ) -> Result<(), BufferError> {
-        let (source, feed, at) = (self.name.clone(), feed.to_owned(), self.clock.now());
-        let intake = Arc::new(Intake { source, feed, mark: Some(mark), at, units });
+        let (name, feed, at) = (self.name.clone(), feed.to_owned(), self.clock.now());
+        let intake = Arc::new(Intake { source: name, feed, mark, at, units });
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), 1);
         let taken = loop {
             match self.buffer.take(Arc::clone(&intake)).await {
@@ -190,6 +219,7 @@ impl Intaker {
                 Err(error) => {
                     let what = Chain(&error).to_string();
                     tracing::error!(source = %self.name, error = %what, "the source is held back");
+                    source.held_back();
                     tell(&notices.1, Notice::Down { source: notices.0, error: what }).await;
                     tokio::select! {
                         () = sleep(backoff.next_wait()) => {}
@@ -198,6 +228,7 @@ impl Intaker {
                 }
             }
         };
+        source.committed(if taken.quarantined > 0 { Fate::SetAside } else { Fate::Taken });
         if taken.quarantined > 0 {
             let (source, feed) = (&intake.source, &intake.feed);
             tracing::warn!(%source, %feed, units = taken.quarantined, "set aside with its bytes");

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use shared::time::{Clock, Timestamp};
 use tokio::time::Instant;
 
-use super::{Completeness, Ending, Event, Source, SourceError};
+use super::{Completeness, Ending, Event, Fate, Source, SourceError};
 
 mod file;
 mod hints;
@@ -280,7 +280,7 @@ impl Source for Directory {
         }
     }
 
-    fn mark(&mut self, offset: u64, completeness: Completeness) -> String {
+    fn mark(&mut self, offset: u64, completeness: Completeness) -> Option<String> {
         let current = self.current.as_mut().expect("a mark is asked for while a feed is open");
         assert!(offset >= current.base, "a feed is taken in forwards");
         let taken = usize::try_from(offset - current.base).expect("pending bytes fit memory");
@@ -299,10 +299,10 @@ impl Source for Directory {
         let mark = Mark { offset, hash: current.trail.digest.hex(), stamp, state };
         let text = serde_json::to_string(&mark).expect("a mark is text and numbers");
         current.mark = Some(mark);
-        text
+        Some(text)
     }
 
-    fn committed(&mut self) {
+    fn committed(&mut self, _: Fate) {
         let Some(current) = &mut self.current else { return };
         let Some(mark) = current.mark.take() else { return };
         let (name, done) = (current.name.clone(), mark.state == State::Done);

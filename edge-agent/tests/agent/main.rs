@@ -5,6 +5,8 @@ mod cli;
 mod exactly_once;
 mod formats;
 mod outage;
+mod poslog;
+mod reading;
 mod restart;
 mod sources;
 mod world;

@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[Room])] = &[
             ("buffer", &["aggregate"]),
             ("ship", &["buffer", "config"]),
             ("status", &["buffer", "config", "ship"]),
-            ("config", &[]),
+            ("config", &["format"]),
         ],
     ),
     (
@@ -51,6 +51,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("edge-agent", "rdkafka", &["src/ship/kafka"]),
     ("edge-agent", "quick_xml", &["src/format/poslog"]),
     ("edge-agent", "notify", &["src/source/directory"]),
+    ("edge-agent", "hmac", &["src/format/pseudonym"]),
     ("edge-agent", "sd_notify", &["src/status"]),
     ("edge-agent", "x509_parser", &["src/status/certificate"]),
     ("central", "rdkafka", &["src/kafka"]),

@@ -225,6 +225,7 @@ struct Held {
     receipts: u64,
     cents: i128,
     movements: usize,
+    closings: usize,
 }
 
 impl Held {
@@ -235,6 +236,7 @@ impl Held {
                 self.cents += i128::from(receipt.total_cents.0);
             }
             Rung::Movement(_) => self.movements += 1,
+            Rung::Closing(_) => self.closings += 1,
             Rung::Receipt(_) | Rung::Alone(_) | Rung::Loss(_) => {}
         }
     }
@@ -244,6 +246,7 @@ impl Held {
             receipts: body.tills.iter().map(|till| till.receipt_count).sum(),
             cents: body.tills.iter().map(|till| i128::from(till.total_cents.0)).sum(),
             movements: body.stock.len(),
+            closings: body.closings.len(),
         }
     }
 
@@ -251,6 +254,7 @@ impl Held {
         self.receipts += other.receipts;
         self.cents += other.cents;
         self.movements += other.movements;
+        self.closings += other.closings;
     }
 }
 
@@ -263,7 +267,9 @@ fn rung(row: &Row<'_>) -> Result<(Rung, usize), BufferError> {
     let rung = match (kind.as_str(), alone) {
         ("receipt", 0) => Rung::Receipt(Box::new(from_json(&body)?)),
         ("receipt", _) => Rung::Alone(Box::new(from_json(&body)?)),
-        _ => Rung::Movement(Box::new(from_json(&body)?)),
+        ("movement", _) => Rung::Movement(Box::new(from_json(&body)?)),
+        ("closing", _) => Rung::Closing(Box::new(from_json(&body)?)),
+        (other, _) => return Err(BufferError::Unreadable(format!("an open row of kind {other}"))),
     };
     Ok((rung, body.len()))
 }

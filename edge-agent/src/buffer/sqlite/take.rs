@@ -3,6 +3,7 @@
 
 use rusqlite::{OptionalExtension, params};
 use shared::ids::TillId;
+use shared::minute::Closing;
 use shared::receipt::{Receipt, StockMovement};
 use shared::time::Timestamp;
 
@@ -70,6 +71,9 @@ impl Sqlite {
             }
             Entry::Movement(slot, movement) => {
                 self.take_movement(intake, *slot, movement, taken)?.map(|why| (why, None))
+            }
+            Entry::Closing(slot, closing) => {
+                self.take_closing(intake, *slot, closing, taken)?.map(|why| (why, None))
             }
             Entry::Refused(reason, till) => Some((reason.clone(), till.as_ref())),
         };
@@ -255,6 +259,36 @@ impl Sqlite {
             return Ok(None);
         }
         Ok(Some(format!("movement {id} was counted with other content")))
+    }
+
+    /// Returns the reason where the closing must be set aside. It is known by tills, number and source.
+    fn take_closing(
+        &self,
+        intake: &Intake,
+        slot: Slot,
+        closing: &Closing,
+        taken: &mut Taken,
+    ) -> Result<Option<String>, BufferError> {
+        let body = encode(closing);
+        if body.len() > ENTRY_BYTES_MAX {
+            return Ok(Some(format!("closing {} does not fit a batch", closing.closing)));
+        }
+        let id = encode(&(&closing.tills, &closing.closing, &closing.source));
+        let (hash, at) = (digest::of(body.as_bytes()).to_vec(), intake.at.to_string());
+        let sql =
+            "INSERT INTO closing_key (id, hash, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        if self.execute("remember a closing", sql, params![id, hash, at])? == 1 {
+            self.add_open(slot, ("closing", Sharing::Shared), &body)?;
+            taken.slots.insert(slot);
+            taken.fresh += 1;
+            return Ok(None);
+        }
+        let before: Vec<u8> = self.one("SELECT hash FROM closing_key WHERE id = ?1", &[&id])?;
+        if before == hash {
+            taken.duplicates += 1;
+            return Ok(None);
+        }
+        Ok(Some(format!("closing {} was counted with other content", closing.closing)))
     }
 
     fn add_open(&self, slot: Slot, what: (&str, Sharing), body: &str) -> Result<(), BufferError> {

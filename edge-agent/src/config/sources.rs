@@ -1,0 +1,76 @@
+//! The list of sources: what each is called, how it is reached, and what its bytes mean. Every way to
+//! reach a till has its keys in a file of its own below.
+
+use super::Section;
+use crate::format::{Choice, Format};
+
+mod directory;
+
+pub use directory::DirectoryConfig;
+
+/// One way to reach tills.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Its name.
+    pub name: String,
+    /// What its bytes mean.
+    pub format: Format,
+    /// How it is reached.
+    pub reach: Reach,
+}
+
+/// How a source is reached.
+#[derive(Debug, Clone)]
+pub enum Reach {
+    /// A folder of files.
+    Directory(DirectoryConfig),
+}
+
+/// All kinds of sources, as a configuration names them.
+const KINDS: [&str; 1] = ["directory"];
+
+/// Reads all sources. Their names must differ: a source's place in its feeds is kept by its name.
+pub(super) fn read(root: &mut Section) -> Option<Vec<SourceConfig>> {
+    let read: Vec<Option<SourceConfig>> = root.sections("sources").iter_mut().map(source).collect();
+    if read.is_empty() {
+        root.fault("sources", "is missing; at least one [[sources]] is needed".to_owned());
+    }
+    let sources: Vec<SourceConfig> = read.into_iter().collect::<Option<_>>()?;
+    for (at, source) in sources.iter().enumerate() {
+        if sources[..at].iter().any(|other| other.name == source.name) {
+            let what = format!("{:?} is taken by another source", source.name);
+            root.fault(&format!("sources[{at}].name"), what);
+        }
+    }
+    (!sources.is_empty()).then_some(sources)
+}
+
+fn source(section: &mut Section) -> Option<SourceConfig> {
+    let name = section.required("name", "a name such as \"tills\"");
+    let kind: Option<String> = section.required("kind", &KINDS.join(", "));
+    let format = format(section);
+    let reach = match kind.as_deref()? {
+        "directory" => directory::read(section).map(Reach::Directory),
+        other => {
+            let what = format!("{other:?} is no kind of source; known are {}", KINDS.join(", "));
+            section.fault("kind", what);
+            None
+        }
+    };
+    Some(SourceConfig { name: name?, format: format?, reach: reach? })
+}
+
+fn format(section: &mut Section) -> Option<Format> {
+    let name: Option<String> =
+        section.required("format", &format!("one of {}", Format::NAMES.join(", ")));
+    let (dialect, settings) = (section.text("dialect"), section.file_text("settings"));
+    let (name, settings) = (name?, settings?);
+    let choice = Choice { name: &name, dialect: dialect.as_deref(), settings: settings.as_deref() };
+    match Format::find(choice) {
+        Ok(format) => Some(format),
+        Err(error) => {
+            section.fault("format", error.to_string());
+            None
+        }
+    }
+}

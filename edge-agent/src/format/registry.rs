@@ -1,0 +1,147 @@
+//! The formats by name. A new one adds its module, a variant, and a line in each `match`.
+
+use std::str::FromStr;
+
+use serde::de::DeserializeOwned;
+
+use super::poslog::Dialect;
+use super::{Context, Decoder, Framer, jsonl, poslog};
+
+/// What a configuration or command line says of a format.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its dialect, where it has any.
+    pub dialect: Option<&'a str>,
+    /// The TOML text of its own settings, where it has any.
+    pub settings: Option<&'a str>,
+}
+
+/// A format, with its dialect and settings where it has any.
+#[derive(Debug, Clone)]
+pub enum Format {
+    /// ARTS POSLog XML in one of its dialects.
+    Poslog(Dialect),
+    /// Canonical receipts and movements, one JSON document a line.
+    Jsonl,
+}
+
+/// A format that does not exist, or not so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// No format has this name.
+    #[error("{found:?} is no format; known are {}", Format::NAMES.join(", "))]
+    Unknown {
+        /// The name.
+        found: String,
+    },
+    /// The format has dialects and none is named, or one that it does not have.
+    #[error("{what}; known dialects of {format} are {}", known.join(", "))]
+    Dialect {
+        /// The format.
+        format: &'static str,
+        /// What is wrong.
+        what: String,
+        /// Its dialects.
+        known: &'static [&'static str],
+    },
+    /// The format has no dialects.
+    #[error("{format} has no dialects, {found:?} is named")]
+    NoDialects {
+        /// The format.
+        format: String,
+        /// The dialect.
+        found: String,
+    },
+    /// The format has no settings.
+    #[error("{format} has no settings of its own, a file of them is named")]
+    NoSettings {
+        /// The format.
+        format: String,
+    },
+    /// The format needs settings, or other ones.
+    #[error("the settings of {format} are not usable: {why}")]
+    Settings {
+        /// The format.
+        format: &'static str,
+        /// Why, with the place in the file.
+        why: String,
+    },
+}
+
+impl Format {
+    /// All formats, as a configuration names them.
+    pub const NAMES: [&'static str; 2] = ["poslog", "jsonl"];
+
+    /// Finds a format by what is said of it.
+    pub fn find(choice: Choice<'_>) -> Result<Self, FormatError> {
+        match choice.name {
+            "poslog" => {
+                choice.without_settings()?;
+                choice.dialect("poslog", Dialect::NAMES).map(Self::Poslog)
+            }
+            "jsonl" => choice.plain().map(|()| Self::Jsonl),
+            other => Err(FormatError::Unknown { found: other.chars().take(64).collect() }),
+        }
+    }
+
+    /// Makes a framer whose first byte stands at the offset `start`.
+    pub fn framer(&self, start: u64) -> Box<dyn Framer> {
+        match self {
+            Self::Poslog(_) => Box::new(poslog::frame::PoslogFramer::new(start)),
+            Self::Jsonl => Box::new(jsonl::JsonlFramer::new(start)),
+        }
+    }
+
+    /// Makes a decoder for a store.
+    pub fn decoder(&self, context: Context) -> Box<dyn Decoder> {
+        match self {
+            Self::Poslog(dialect) => Box::new(poslog::PoslogDecoder::new(*dialect, context)),
+            Self::Jsonl => Box::new(jsonl::JsonlDecoder::new(context)),
+        }
+    }
+}
+
+impl Choice<'_> {
+    /// Reads the dialect of a format that has several.
+    fn dialect<D: FromStr>(
+        &self,
+        format: &'static str,
+        known: &'static [&'static str],
+    ) -> Result<D, FormatError> {
+        let fault = |what| FormatError::Dialect { format, what, known };
+        let Some(name) = self.dialect else {
+            return Err(fault(format!("{format} needs a dialect")));
+        };
+        name.parse().map_err(|_| fault(format!("{name:?} is no dialect of {format}")))
+    }
+
+    fn plain(&self) -> Result<(), FormatError> {
+        self.without_settings()?;
+        match self.dialect {
+            None => Ok(()),
+            Some(found) => Err(FormatError::NoDialects {
+                format: self.name.to_owned(),
+                found: found.chars().take(64).collect(),
+            }),
+        }
+    }
+
+    fn without_settings(&self) -> Result<(), FormatError> {
+        let format = self.name.to_owned();
+        self.settings.map_or(Ok(()), |_| Err(FormatError::NoSettings { format }))
+    }
+}
+
+/// Reads a format's own settings; an unknown key is for the type to refuse.
+#[allow(dead_code, reason = "the first format with settings of its own uses it")]
+pub(super) fn settings<T: DeserializeOwned>(
+    format: &'static str,
+    text: &str,
+) -> Result<T, FormatError> {
+    toml::from_str(text).map_err(|error: toml::de::Error| FormatError::Settings {
+        format,
+        why: error.to_string().trim_end().replace('\n', " "),
+    })
+}
