@@ -95,6 +95,8 @@ pub struct Intake {
     pub source: String,
     /// The feed within it.
     pub feed: String,
+    /// Whether the source counts, or only fills in.
+    pub claim: Claim,
     /// Where the feed stands after it; nothing where that does not change.
     pub mark: Option<String>,
     /// When it was read.
@@ -136,6 +138,15 @@ pub enum Sharing {
     Shared,
     /// With nothing.
     Alone,
+}
+
+/// What a source's receipts are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// They count; no other source counts the same till.
+    Counts,
+    /// They count where no other source has brought them, whatever it made of their articles.
+    Backfills,
 }
 
 /// What became of an intake.
@@ -254,6 +265,11 @@ impl Buffer {
         at: Timestamp,
     ) -> Result<(), BufferError> {
         self.ask(move |sqlite| sqlite.give_up(sequence, &reason, at)).await
+    }
+
+    /// Forgets which source counts a till where that source is no longer one of these.
+    pub async fn keep_sources(&self, names: Vec<String>) -> Result<(), BufferError> {
+        self.ask(move |sqlite| sqlite.keep_sources(&names)).await
     }
 
     /// Returns the marks of a source's feeds.

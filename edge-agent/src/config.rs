@@ -29,6 +29,7 @@
 //! format = "poslog"                  # required
 //! dialect = "ncr-acs"                # where the format has dialects
 //! settings = "poslog.toml"           # where the format has settings of its own
+//! role = "counts"                    # or "backfill", "closings": another source counts its tills
 //! ```
 //!
 //! `articles_file` names the table of the chain's article numbers, `customer_key_file` the key of
@@ -47,7 +48,7 @@ use shared::time::{BusinessDay, Clock};
 mod section;
 mod sources;
 
-pub use sources::{DirectoryConfig, Reach, SourceConfig};
+pub use sources::{DirectoryConfig, Reach, Role, SourceConfig};
 
 use crate::format::article::Articles;
 use crate::format::pseudonym::Pseudonyms;

@@ -52,6 +52,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (statuses, statuses_rx) = mpsc::channel(STATUSES_MAX);
     let beat = Arc::new(AtomicU64::new(0));
 
+    buffer.keep_sources(config.sources.iter().map(|source| source.name.clone()).collect()).await?;
     let mut sources = JoinSet::new();
     let watch = directory::Watch::default();
     for (index, source) in config.sources.iter().enumerate() {
@@ -139,6 +140,7 @@ fn intaker(
     };
     Intaker {
         name: source.name.clone(),
+        role: source.role,
         format: source.format.clone(),
         decoder: source.format.decoder(context),
         rules,

@@ -239,13 +239,14 @@ fn clock_synchronised() -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DirectoryConfig, Reach};
+    use crate::config::{DirectoryConfig, Reach, Role};
     use crate::format::Format;
 
     fn sources() -> Vec<SourceConfig> {
         ["tills", "stock"]
             .map(|name| SourceConfig {
                 name: name.to_owned(),
+                role: Role::Counts,
                 format: Format::Jsonl,
                 reach: Reach::Directory(DirectoryConfig {
                     path: PathBuf::new(),

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use shared::ids::{Article, Label, Sequence, Series, StoreId, StreamId, TillId};
-use shared::minute::{Closing, Counts, KindAmount, Loss, SaleRow, StoreMinute, TillMinute};
+use shared::minute::{
+    Closing, Correction, Counts, KindAmount, Loss, SaleRow, StoreMinute, TillMinute,
+};
 use shared::money::{Cents, Milli};
 use shared::ranges::Ranges;
 use shared::receipt::{Line, Payment, Receipt, StockMovement, Vat};
@@ -45,8 +48,26 @@ pub enum Rung {
     Movement(Box<StockMovement>),
     /// A till's own totals.
     Closing(Box<Closing>),
+    /// A receipt that was counted and has changed.
+    Correction(Box<Corrected>),
     /// Something that had to be given up.
     Loss(Box<Loss>),
+}
+
+/// A receipt as it was counted, and as it is now. One that counts no more is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corrected {
+    /// What was counted.
+    pub before: Receipt,
+    /// What it should have been.
+    pub after: Receipt,
+}
+
+impl Corrected {
+    /// Returns what changes in the total.
+    pub fn total_cents(&self) -> Cents {
+        Cents(self.after.total_cents.0 - self.before.total_cents.0)
+    }
 }
 
 /// A minute that is being folded. It holds one batch at a time, however much was rung up.
@@ -106,6 +127,7 @@ struct Portion {
     rows: BTreeMap<RowKey, RowSums>,
     stock: Vec<StockMovement>,
     closings: Vec<Closing>,
+    corrections: Vec<Correction>,
     losses: Vec<Loss>,
 }
 
@@ -137,6 +159,7 @@ impl Portion {
             Rung::Receipt(receipt) | Rung::Alone(receipt) => self.add_receipt(*receipt),
             Rung::Movement(movement) => self.stock.push(*movement),
             Rung::Closing(closing) => self.closings.push(*closing),
+            Rung::Correction(corrected) => self.add_correction(*corrected),
             Rung::Loss(loss) => self.losses.push(*loss),
         }
     }
@@ -150,6 +173,25 @@ impl Portion {
                 self.add_line(&receipt.till, line);
             }
         }
+    }
+
+    /// Takes back what was counted and counts what it should have been. Its number is listed among
+    /// the corrections, never again among the receipts.
+    fn add_correction(&mut self, corrected: Corrected) {
+        let total_cents = corrected.total_cents();
+        let Corrected { before, after } = corrected;
+        let key = (before.till.clone(), before.series.clone(), before.channel.clone());
+        let till = self.tills.entry(key).or_insert_with(|| Till::new(&before));
+        till.add_amounts(&before, Sign::Minus);
+        till.add_amounts(&after, Sign::Plus);
+        for line in before.lines {
+            self.add_line(&before.till, reversed(line));
+        }
+        for line in after.lines {
+            self.add_line(&before.till, line);
+        }
+        let (till, series, receipt) = (before.till, before.series, before.receipt);
+        self.corrections.push(Correction { till, series, receipt, total_cents });
     }
 
     fn add_line(&mut self, till: &TillId, line: Line) {
@@ -176,9 +218,35 @@ impl Portion {
             tills: self.tills.into_values().map(Till::finish).collect(),
             sales: self.rows.into_iter().map(|(key, sums)| row(key, &sums)).collect(),
             stock: self.stock,
-            corrections: Vec::new(),
+            corrections: self.corrections,
             closings: self.closings,
             losses: self.losses,
+        }
+    }
+}
+
+fn reversed(line: Line) -> Line {
+    Line {
+        quantity_milli: Milli(-line.quantity_milli.0),
+        amount_cents: Cents(-line.amount_cents.0),
+        discount_cents: Cents(-line.discount_cents.0),
+        adjustment_share_cents: Cents(-line.adjustment_share_cents.0),
+        ..line
+    }
+}
+
+/// Whether amounts are added or taken back.
+#[derive(Debug, Clone, Copy)]
+enum Sign {
+    Plus,
+    Minus,
+}
+
+impl Sign {
+    fn of(self, cents: Cents) -> Cents {
+        match self {
+            Self::Plus => cents,
+            Self::Minus => Cents(-cents.0),
         }
     }
 }
@@ -247,25 +315,33 @@ impl Till {
             None => till.receipt_ids.push(receipt.receipt.clone()),
         }
         till.receipt_count += 1;
-        till.tax_added_cents.0 += receipt.tax_added_cents.0;
-        till.adjustment_cents.0 += receipt.adjustment_cents.0;
-        till.total_cents.0 += receipt.total_cents.0;
-        for line in &receipt.lines {
-            till.lines_cents.0 += line.amount_cents.0;
-            if line.void {
-                till.counts.line_voids += 1;
-                till.voided_cents.0 += line.amount_cents.abs().0;
-            }
+        for line in receipt.lines.iter().filter(|line| line.void) {
+            till.counts.line_voids += 1;
+            till.voided_cents.0 += line.amount_cents.abs().0;
         }
         let returned = |line: &Line| line.kind == LineKind::Return && !line.void;
         till.counts.returns += u64::from(receipt.lines.iter().any(returned));
-        receipt.vat.iter().for_each(|vat| add_vat(&mut till.vat, vat));
-        for adjustment in &receipt.adjustments {
-            add_adjustment(&mut till.adjustments, &adjustment.kind, adjustment.cents);
+        self.add_amounts(receipt, Sign::Plus);
+    }
+
+    fn add_amounts(&mut self, receipt: &Receipt, sign: Sign) {
+        let till = &mut self.minute;
+        till.tax_added_cents.0 += sign.of(receipt.tax_added_cents).0;
+        till.adjustment_cents.0 += sign.of(receipt.adjustment_cents).0;
+        till.total_cents.0 += sign.of(receipt.total_cents).0;
+        for line in &receipt.lines {
+            till.lines_cents.0 += sign.of(line.amount_cents).0;
         }
-        receipt.payments.iter().for_each(|payment| add_payment(&mut till.payments, payment));
+        receipt.vat.iter().for_each(|vat| add_vat(&mut till.vat, vat, sign));
+        for adjustment in &receipt.adjustments {
+            add_adjustment(&mut till.adjustments, &adjustment.kind, sign.of(adjustment.cents));
+        }
+        for payment in &receipt.payments {
+            let cents = sign.of(payment.cents);
+            add_payment(&mut till.payments, &Payment { cents, ..payment.clone() });
+        }
         if receipt.payments.is_empty() {
-            self.unpaid.0 += receipt.total_cents.0;
+            self.unpaid.0 += sign.of(receipt.total_cents).0;
         }
     }
 
@@ -306,14 +382,16 @@ impl Till {
     }
 }
 
-fn add_vat(sums: &mut Vec<Vat>, vat: &Vat) {
+fn add_vat(sums: &mut Vec<Vat>, vat: &Vat, sign: Sign) {
+    let (gross_cents, net_cents) = (sign.of(vat.gross_cents), sign.of(vat.net_cents));
+    let tax_cents = sign.of(vat.tax_cents);
     match sums.iter_mut().find(|sum| sum.key == vat.key && sum.bp == vat.bp) {
         Some(sum) => {
-            sum.gross_cents.0 += vat.gross_cents.0;
-            sum.net_cents.0 += vat.net_cents.0;
-            sum.tax_cents.0 += vat.tax_cents.0;
+            sum.gross_cents.0 += gross_cents.0;
+            sum.net_cents.0 += net_cents.0;
+            sum.tax_cents.0 += tax_cents.0;
         }
-        None => sums.push(vat.clone()),
+        None => sums.push(Vat { gross_cents, net_cents, tax_cents, ..vat.clone() }),
     }
 }
 

@@ -177,7 +177,7 @@ impl Inspector {
 
     /// Returns the bytes of what was set aside.
     pub fn set_aside_bytes(&self, id: i64) -> Result<Option<Vec<u8>>, InspectError> {
-        let sql = "SELECT bytes FROM quarantine WHERE id = ?1";
+        let sql = "SELECT bytes FROM quarantine_unit JOIN quarantine USING (hash) WHERE id = ?1";
         let found = self.connection.query_row(sql, [id], |row| row.get(0)).optional();
         found.map_err(database("be read")).map_err(InspectError::Buffer)
     }

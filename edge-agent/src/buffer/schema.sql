@@ -19,16 +19,35 @@ CREATE TABLE receipt_key (
 -- What the receipts held. Ids that are no numbers are kept here as long as ranges are.
 CREATE TABLE receipt_hash (
     till TEXT NOT NULL, series TEXT NOT NULL, purpose TEXT NOT NULL, spell INTEGER NOT NULL,
-    receipt TEXT NOT NULL, hash BLOB NOT NULL, is_number INTEGER NOT NULL, at TEXT NOT NULL,
+    receipt TEXT NOT NULL, hash BLOB NOT NULL, total_cents INTEGER NOT NULL,
+    is_number INTEGER NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (till, series, purpose, spell, receipt)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX receipt_hash_age ON receipt_hash (at);
+
+-- Receipts by what the fiscal device calls them: the same one may come from two sources.
+CREATE TABLE fiscal_key (
+    tse TEXT NOT NULL, device_transaction INTEGER NOT NULL,
+    till TEXT NOT NULL, series TEXT NOT NULL, receipt TEXT NOT NULL,
+    total_cents INTEGER NOT NULL, ended_at TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (tse, device_transaction)
+) STRICT, WITHOUT ROWID;
+
+-- The last version of receipts that their source may change, as it was counted, and its minute.
+CREATE TABLE versioned_receipt (
+    till TEXT NOT NULL, series TEXT NOT NULL, receipt TEXT NOT NULL, version INTEGER NOT NULL,
+    minute TEXT NOT NULL, business_day TEXT NOT NULL, body TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (till, series, receipt)
+) STRICT, WITHOUT ROWID;
+
+-- Which source counts a till; another one may only fill in.
+CREATE TABLE till_source (till TEXT PRIMARY KEY, source TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE movement_key (
     id TEXT PRIMARY KEY, hash BLOB NOT NULL, at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Receipts and movements of minutes that are not closed.
+-- Receipts, movements, closings and corrections of minutes that are not closed.
 CREATE TABLE open_minute (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     minute TEXT NOT NULL, business_day TEXT NOT NULL,
@@ -56,9 +75,12 @@ CREATE INDEX outbox_waiting ON outbox (sequence) WHERE acked_at IS NULL;
 CREATE INDEX outbox_slot ON outbox (minute, business_day);
 CREATE INDEX outbox_age ON outbox (acked_at) WHERE acked_at IS NOT NULL;
 
+-- Bytes set aside, once, however much is wrong in them.
+CREATE TABLE quarantine_unit (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+
 CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    hash BLOB NOT NULL, reason TEXT NOT NULL, bytes BLOB NOT NULL,
+    hash BLOB NOT NULL REFERENCES quarantine_unit (hash), reason TEXT NOT NULL,
     source TEXT NOT NULL, feed TEXT NOT NULL,
     first_offset INTEGER NOT NULL, end_offset INTEGER NOT NULL,
     seen INTEGER NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL,

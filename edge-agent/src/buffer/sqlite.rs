@@ -138,6 +138,13 @@ impl Sqlite {
         )
     }
 
+    /// Forgets which source counts a till where that source is no longer one of these.
+    pub(super) fn keep_sources(&self, names: &[String]) -> Result<(), BufferError> {
+        let names = serde_json::to_string(names).expect("texts are JSON");
+        let sql = "DELETE FROM till_source WHERE source NOT IN (SELECT value FROM json_each(?1))";
+        self.execute("forget old sources", sql, &[&names]).map(|_| ())
+    }
+
     /// Returns what the buffer knows of itself.
     pub(super) fn figures(&self) -> Result<Figures, BufferError> {
         figures(&self.connection)
@@ -151,6 +158,8 @@ impl Sqlite {
             ("receipt_hash", "receipt", "is_number = 1 AND at < ?1", HASH_DAYS),
             ("receipt_hash", "receipt", "is_number = 0 AND at < ?1", KEY_DAYS),
             ("receipt_key", "series", "updated_at < ?1", KEY_DAYS),
+            ("fiscal_key", "at", "at < ?1", KEY_DAYS),
+            ("versioned_receipt", "at", "at < ?1", KEY_DAYS),
             ("movement_key", "id", "at < ?1", KEY_DAYS),
             ("closing_key", "id", "at < ?1", KEY_DAYS),
             ("source_position", "feed", "updated_at < ?1", KEY_DAYS),
@@ -163,7 +172,8 @@ impl Sqlite {
             );
             self.execute("forget what is past its horizon", &sql, &[&horizon])?;
         }
-        Ok(())
+        let sql = "DELETE FROM quarantine_unit WHERE hash NOT IN (SELECT hash FROM quarantine)";
+        self.execute("forget what was set aside", sql, &[]).map(|_| ())
     }
 
     fn make_tables(&self, settings: &Settings) -> Result<(), BufferError> {

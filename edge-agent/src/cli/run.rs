@@ -1,6 +1,7 @@
 //! `run`: the agent itself, until it is told to stop.
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,7 +18,13 @@ const THREAD_KEPT: Duration = Duration::from_millis(50);
 /// How long a hanging folder holds the end up.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What glibc's allocator is told. It gives every thread an arena and keeps what was freed: with
+/// one arena that gives back, a store's agent holds 5 MiB of its own after an outage, without 12.
+const ALLOCATOR: [(&str, &str); 2] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
+
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
+    frugally();
     shared::log::start(config.log);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -38,4 +45,19 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     });
     runtime.shutdown_timeout(FAREWELL);
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts this program anew in its own process where the allocator has not been told: it reads the
+/// environment before `main`, once. Whoever sets the variables decides.
+fn frugally() {
+    if ALLOCATOR.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let mut again = Command::new("/proc/self/exe");
+    again.arg0(name).args(arguments).envs(ALLOCATOR);
+    // It returns only where it failed; without /proc the agent is as good, and larger.
+    let error = again.exec();
+    tracing::debug!(%error, "the allocator keeps its own settings");
 }

@@ -13,10 +13,24 @@ pub use directory::DirectoryConfig;
 pub struct SourceConfig {
     /// Its name.
     pub name: String,
+    /// What its receipts are worth.
+    pub role: Role,
     /// What its bytes mean.
     pub format: Format,
     /// How it is reached.
     pub reach: Reach,
+}
+
+/// What a source's receipts are worth. Per till one source counts; others may only fill in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Its receipts count.
+    Counts,
+    /// Its receipts count where no other source has brought them. They are joined by the fiscal
+    /// device's number; what has none is left alone.
+    Backfills,
+    /// Only the tills' own totals are read.
+    Closings,
 }
 
 /// How a source is reached.
@@ -49,6 +63,7 @@ fn source(section: &mut Section) -> Option<SourceConfig> {
     let name = section.required("name", "a name such as \"tills\"");
     let kind: Option<String> = section.required("kind", &KINDS.join(", "));
     let format = format(section);
+    let role = role(section);
     let reach = match kind.as_deref()? {
         "directory" => directory::read(section).map(Reach::Directory),
         other => {
@@ -57,7 +72,20 @@ fn source(section: &mut Section) -> Option<SourceConfig> {
             None
         }
     };
-    Some(SourceConfig { name: name?, format: format?, reach: reach? })
+    Some(SourceConfig { name: name?, role: role?, format: format?, reach: reach? })
+}
+
+fn role(section: &mut Section) -> Option<Role> {
+    match section.text("role").as_deref() {
+        None | Some("counts") => Some(Role::Counts),
+        Some("backfill") => Some(Role::Backfills),
+        Some("closings") => Some(Role::Closings),
+        Some(other) => {
+            let what = format!("{other:?} is none of \"counts\", \"backfill\", \"closings\"");
+            section.fault("role", what);
+            None
+        }
+    }
 }
 
 fn format(section: &mut Section) -> Option<Format> {

@@ -14,13 +14,15 @@ use tokio::time::sleep;
 use super::closing::Notice;
 use crate::aggregate::open::Slot;
 use crate::aggregate::{Company, Place, Rules};
-use crate::buffer::{Buffer, BufferError, Entry, Intake, IntakeUnit, Sharing};
+use crate::buffer::{Buffer, BufferError, Claim, Entry, Intake, IntakeUnit, Sharing};
+use crate::config::Role;
 use crate::format::{Decoder, Format, Framed, Framer, Item, Unit};
 use crate::source::{Completeness, Ending, Event, Fate, Source};
 
 /// What takes a source in.
 pub(super) struct Intaker {
     pub(super) name: String,
+    pub(super) role: Role,
     pub(super) format: Format,
     pub(super) decoder: Box<dyn Decoder>,
     pub(super) rules: Rules,
@@ -173,7 +175,10 @@ impl Intaker {
 
     fn entries(&mut self, unit: &Unit) -> Vec<Entry> {
         match self.decoder.decode(unit) {
-            Ok(items) => items.into_iter().map(|item| self.entry(item)).collect(),
+            Ok(items) => {
+                let wanted = items.into_iter().filter(|item| self.role.wants(item));
+                wanted.map(|item| self.entry(item)).collect()
+            }
             Err(refusal) => vec![Entry::Refused(refusal.reason, None)],
         }
     }
@@ -210,7 +215,11 @@ impl Intaker {
         notices: &Notices,
     ) -> Result<(), BufferError> {
         let (name, feed, at) = (self.name.clone(), feed.to_owned(), self.clock.now());
-        let intake = Arc::new(Intake { source: name, feed, mark, at, units });
+        let claim = match self.role {
+            Role::Counts => Claim::Counts,
+            Role::Backfills | Role::Closings => Claim::Backfills,
+        };
+        let intake = Arc::new(Intake { source: name, feed, claim, mark, at, units });
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), 1);
         let taken = loop {
             match self.buffer.take(Arc::clone(&intake)).await {
@@ -255,5 +264,18 @@ fn sharing(place: Place) -> Sharing {
     match place.company {
         Company::Shared => Sharing::Shared,
         Company::Alone => Sharing::Alone,
+    }
+}
+
+impl Role {
+    /// Tells whether a source of this role brings such an item. What another source counts and this
+    /// one cannot join with it by the fiscal device's number is left to that one.
+    fn wants(self, item: &Item) -> bool {
+        match (self, item) {
+            (Self::Counts, _) | (_, Item::Closing(_)) => true,
+            (Self::Backfills, Item::Receipt(receipt)) => receipt.counts && receipt.fiscal.is_some(),
+            (Self::Backfills, Item::Movement(_)) => true,
+            (Self::Closings, Item::Receipt(_) | Item::Movement(_)) => false,
+        }
     }
 }

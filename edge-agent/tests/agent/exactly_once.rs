@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use edge_agent::aggregate::open::Slot;
 use edge_agent::buffer::inspect::Inspector;
-use edge_agent::buffer::{Buffer, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing};
+use edge_agent::buffer::{Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing};
 use proptest::prelude::*;
 use shared::minute::StoreMinute;
 use shared::receipt::Receipt;
@@ -154,6 +154,7 @@ impl Bench {
             IntakeUnit { start: 0, end: 0, bytes: Vec::new(), entries }
         };
         let intake = Intake {
+            claim: Claim::Counts,
             source: "tills".to_owned(),
             feed: "file".to_owned(),
             mark: None,

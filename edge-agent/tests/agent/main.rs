@@ -4,6 +4,7 @@
 mod cli;
 mod exactly_once;
 mod formats;
+mod joins;
 mod outage;
 mod poslog;
 mod reading;

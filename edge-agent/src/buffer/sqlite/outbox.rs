@@ -116,13 +116,16 @@ impl Sqlite {
         let mut batch: StoreMinute = serde_json::from_slice(&body)
             .map_err(|error| BufferError::Unreadable(error.to_string()))?;
         let losses = losses(&batch, reason);
-        let sql = "INSERT INTO quarantine (hash, reason, bytes, source, feed, first_offset, \
-                   end_offset, seen, first_at, last_at) \
-                   VALUES (?1, ?2, ?3, 'outbox', ?4, 0, ?5, 1, ?6, ?6) ON CONFLICT DO NOTHING";
         let hash = digest::of(&body).to_vec();
         let (feed, at) = (sequence.to_string(), at.to_string());
         let length = i64::try_from(body.len()).unwrap_or(i64::MAX);
-        self.execute("give a batch up", sql, params![hash, reason, body, feed, length, at])?;
+        let sql =
+            "INSERT INTO quarantine_unit (hash, bytes) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        self.execute("give a batch up", sql, params![hash, body])?;
+        let sql = "INSERT INTO quarantine (hash, reason, source, feed, first_offset, end_offset, \
+                   seen, first_at, last_at) \
+                   VALUES (?1, ?2, 'outbox', ?3, 0, ?4, 1, ?5, ?5) ON CONFLICT DO NOTHING";
+        self.execute("give a batch up", sql, params![hash, reason, feed, length, at])?;
         (batch.tills, batch.sales, batch.stock) = (Vec::new(), Vec::new(), Vec::new());
         (batch.corrections, batch.closings) = (Vec::new(), Vec::new());
         batch.losses.extend(losses);
@@ -237,6 +240,7 @@ impl Held {
             }
             Rung::Movement(_) => self.movements += 1,
             Rung::Closing(_) => self.closings += 1,
+            Rung::Correction(corrected) => self.cents += i128::from(corrected.total_cents().0),
             Rung::Receipt(_) | Rung::Alone(_) | Rung::Loss(_) => {}
         }
     }
@@ -268,6 +272,7 @@ fn rung(row: &Row<'_>) -> Result<(Rung, usize), BufferError> {
         ("receipt", 0) => Rung::Receipt(Box::new(from_json(&body)?)),
         ("receipt", _) => Rung::Alone(Box::new(from_json(&body)?)),
         ("movement", _) => Rung::Movement(Box::new(from_json(&body)?)),
+        ("correction", _) => Rung::Correction(Box::new(from_json(&body)?)),
         ("closing", _) => Rung::Closing(Box::new(from_json(&body)?)),
         (other, _) => return Err(BufferError::Unreadable(format!("an open row of kind {other}"))),
     };
