@@ -12,6 +12,7 @@ use shared::receipt::{Receipt, StockMovement, SumFault};
 use shared::time::{BusinessDay, Minute, Timestamp};
 
 pub mod fold;
+pub mod mapping;
 pub mod open;
 
 /// How far ahead of our clock a till may be before its times are moved back to now.

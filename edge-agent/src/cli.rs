@@ -8,9 +8,11 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 
+pub mod backfill;
 mod buffer;
 mod check;
 pub mod decode;
+mod input;
 mod run;
 mod status;
 
@@ -41,6 +43,7 @@ enum Command {
     /// Checks the configuration and what it names, a line each.
     Check,
     Decode(decode::DecodeArgs),
+    Backfill(backfill::BackfillArgs),
     /// Tells how the agent is.
     Status {
         /// As JSON.
@@ -67,6 +70,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run => run::run(config),
         Command::Check => check::run(&config),
+        Command::Backfill(args) => backfill::run(&config, &args),
         Command::Status { json } => status::run(&config, Shape::of(json)),
         Command::Buffer(command) => buffer::run(&config, &command),
         Command::Decode(args) => decode::run(args),

@@ -2,8 +2,10 @@
 //! ends them in that order.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use shared::time::Timestamp;
@@ -13,8 +15,8 @@ use tokio::task::JoinSet;
 
 use crate::aggregate::Rules;
 use crate::buffer::{self, Buffer, BufferError, Key};
-use crate::config::{Config, DirectoryConfig, Reach, SourceConfig};
-use crate::format::Context;
+use crate::config::{Config, DirectoryConfig, Reach, Role, SourceConfig};
+use crate::format::{Context, Format};
 use crate::ship::{self, Link, Shipper};
 use crate::source::directory::{self, Directory};
 use crate::status::{Keeper, Through};
@@ -32,11 +34,18 @@ const NOTICES_MAX: usize = 64;
 /// Share of the grace that a receipt may wait for others: it still joins its minute in time.
 const GATHER_SHARE: u32 = 5;
 
+/// The name of the source that `backfill` hands receipts to; no configured source has it.
+const BACKFILL: &str = "backfill";
+
+/// How often its folder is looked at.
+const BACKFILL_POLL: Duration = Duration::from_secs(10);
+
 /// Status records that wait to be sent: the latest one.
 const STATUSES_MAX: usize = 1;
 
 /// Runs the agent until `shutdown` ends. Whatever was read is committed when this returns.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let config = with_backfill(config)?;
     let (buffer, writer) = open_buffer(&config)?;
     let figures = buffer.figures().await.context("cannot read the buffer")?;
     tracing::info!(
@@ -123,14 +132,7 @@ fn intaker(
     (buffer, created_at): (&Buffer, Timestamp),
     stop: watch::Receiver<bool>,
 ) -> Intaker {
-    let context = Context {
-        store: Some(config.store.clone()),
-        pos_store: config.pos_store.clone(),
-        zone: config.zone,
-        business_day_cut: config.business_day_cut,
-        articles: Arc::clone(&config.articles),
-        pseudonyms: config.pseudonyms.clone(),
-    };
+    let context = decoder_context(config);
     let rules = Rules {
         store: config.store.clone(),
         oldest_business_day: config.oldest_business_day,
@@ -159,6 +161,45 @@ fn directory_settings(config: &Config, reach: &DirectoryConfig) -> directory::Se
         gather: config.clock.real_span(config.grace / GATHER_SHARE),
         clock: config.clock,
     }
+}
+
+/// Returns what a configuration's decoders are told.
+pub fn decoder_context(config: &Config) -> Context {
+    Context {
+        store: Some(config.store.clone()),
+        pos_store: config.pos_store.clone(),
+        zone: config.zone,
+        business_day_cut: config.business_day_cut,
+        articles: Arc::clone(&config.articles),
+        pseudonyms: config.pseudonyms.clone(),
+    }
+}
+
+/// Returns the folder where receipts are handed over that the counting source missed.
+pub fn backfill_folder(config: &Config) -> PathBuf {
+    config.state_folder.join("backfill")
+}
+
+/// Adds the source of what is handed over by hand. Its files move away when they are read.
+fn with_backfill(mut config: Config) -> anyhow::Result<Config> {
+    let path = backfill_folder(&config);
+    let processed = config.state_folder.join("backfill-done");
+    for folder in [&path, &processed] {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    config.sources.push(SourceConfig {
+        name: BACKFILL.to_owned(),
+        role: Role::Mapped,
+        format: Format::Jsonl,
+        reach: Reach::Directory(DirectoryConfig {
+            path,
+            processed_folder: Some(processed),
+            poll: BACKFILL_POLL,
+            tail: BACKFILL_POLL,
+        }),
+    });
+    Ok(config)
 }
 
 /// Returns how a configuration's broker is reached.

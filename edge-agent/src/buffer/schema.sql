@@ -20,7 +20,7 @@ CREATE TABLE receipt_key (
 CREATE TABLE receipt_hash (
     till TEXT NOT NULL, series TEXT NOT NULL, purpose TEXT NOT NULL, spell INTEGER NOT NULL,
     receipt TEXT NOT NULL, hash BLOB NOT NULL, total_cents INTEGER NOT NULL,
-    is_number INTEGER NOT NULL, at TEXT NOT NULL,
+    filled_in INTEGER NOT NULL, is_number INTEGER NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (till, series, purpose, spell, receipt)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX receipt_hash_age ON receipt_hash (at);

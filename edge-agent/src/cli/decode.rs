@@ -1,9 +1,8 @@
 //! `decode`: shows what a till's file means, one canonical receipt a line. It needs no configuration
 //! and touches nothing.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,11 +11,14 @@ use chrono::NaiveTime;
 use clap::Args;
 use shared::ids::StoreId;
 
+use super::USAGE;
+use super::input::{Heard, Input, read_text, refuse_command};
 use crate::format::article::Articles;
-use crate::format::{Choice, Context, Decoder, Format, Framed, Framer, Item, Refusal, Unit};
+use crate::format::{Context, Item};
 
-/// Bytes read at once.
-const CHUNK_BYTES: usize = 64 << 10;
+mod summary;
+
+use summary::Summary;
 
 /// Decodes a till's file and prints its receipts as JSON Lines.
 ///
@@ -24,15 +26,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// where something was refused or the file cannot be read, 2 where the command is wrong.
 #[derive(Debug, Args)]
 pub struct DecodeArgs {
-    /// The file's format; an unknown name lists those that are known.
-    #[arg(long)]
-    format: String,
-    /// The format's dialect; an unknown name lists those that are known.
-    #[arg(long)]
-    dialect: Option<String>,
-    /// The file with the format's own settings.
-    #[arg(long, value_name = "FILE")]
-    settings: Option<PathBuf>,
+    #[command(flatten)]
+    input: Input,
     /// The table of the chain's article numbers.
     #[arg(long, value_name = "FILE")]
     articles: Option<PathBuf>,
@@ -45,8 +40,12 @@ pub struct DecodeArgs {
     /// The local time at which a business day begins where the till names none.
     #[arg(long, default_value = "03:00", value_parser = clock_time)]
     business_day_cut: NaiveTime,
-    /// The file, or - for the standard input.
-    file: PathBuf,
+    /// Prints sums instead of receipts.
+    #[arg(long, conflicts_with = "unmapped")]
+    summary: bool,
+    /// Prints the articles that are known by their text alone, instead of receipts.
+    #[arg(long)]
+    unmapped: bool,
 }
 
 fn clock_time(text: &str) -> Result<NaiveTime, String> {
@@ -56,11 +55,11 @@ fn clock_time(text: &str) -> Result<NaiveTime, String> {
 
 /// Runs the command.
 pub fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
-    let (format, articles) = match (format(&args), articles(&args)) {
+    let (format, articles) = match (args.input.format(), articles(&args)) {
         (Ok(format), Ok(articles)) => (format, articles),
         (Err(error), _) | (_, Err(error)) => {
-            writeln!(io::stderr().lock(), "error: {error:#}")?;
-            return Ok(ExitCode::from(2));
+            refuse_command(&error)?;
+            return Ok(ExitCode::from(USAGE));
         }
     };
     let context = Context {
@@ -71,79 +70,60 @@ pub fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
         articles: Arc::new(articles),
         pseudonyms: None,
     };
-    let input = open(&args.file).with_context(|| format!("cannot open {}", args.file.display()))?;
+    let what = match (args.summary, args.unmapped) {
+        (true, _) => What::Summary,
+        (false, true) => What::Unmapped,
+        (false, false) => What::Items,
+    };
     let out = BufWriter::new(io::stdout().lock());
-    let (framer, decoder) = (format.framer(0), format.decoder(context));
-    let mut printer = Printer { framer, decoder, out, refused: 0 };
-    match printer.print(input) {
-        Ok(0) => Ok(ExitCode::SUCCESS),
-        Ok(_) => Ok(ExitCode::FAILURE),
-        // A reader that has seen enough, such as `head`, is no failure.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error).context(format!("cannot decode {}", args.file.display())),
+    let mut printer = Printer { out, what, summary: Summary::default(), refused: 0 };
+    args.input.read((&format, context), |heard| printer.hear(heard))?;
+    match printer.finish() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) if printer.refused == 0 => Ok(ExitCode::SUCCESS),
+        Ok(()) | Err(_) => Ok(ExitCode::FAILURE),
     }
-}
-
-fn format(args: &DecodeArgs) -> anyhow::Result<Format> {
-    let settings = args.settings.as_deref().map(read).transpose()?;
-    let dialect = args.dialect.as_deref();
-    Ok(Format::find(Choice { name: &args.format, dialect, settings: settings.as_deref() })?)
 }
 
 fn articles(args: &DecodeArgs) -> anyhow::Result<Articles> {
     let Some(path) = &args.articles else { return Ok(Articles::default()) };
-    Articles::parse(&read(path)?).with_context(|| format!("{} is not usable", path.display()))
+    Articles::parse(&read_text(path)?).with_context(|| format!("{} is not usable", path.display()))
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    if path.as_os_str() == "-" {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    Ok(Box::new(File::open(path)?))
+/// What is printed.
+enum What {
+    Items,
+    Summary,
+    Unmapped,
 }
 
 struct Printer<W> {
-    framer: Box<dyn Framer>,
-    decoder: Box<dyn Decoder>,
     out: W,
+    what: What,
+    summary: Summary,
     refused: u64,
 }
 
 impl<W: Write> Printer<W> {
-    /// Prints all that the input holds and returns how many pieces of it were refused.
-    fn print(&mut self, mut input: impl Read) -> io::Result<u64> {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        loop {
-            let length = match input.read(&mut chunk) {
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            if length == 0 {
-                break;
+    fn hear(&mut self, heard: Heard<'_>) -> io::Result<()> {
+        match heard {
+            Heard::Item(item) => {
+                self.summary.add(item);
+                if matches!(self.what, What::Items) { self.item(item) } else { Ok(()) }
             }
-            for framed in self.framer.push(&chunk[..length]) {
-                self.framed(framed)?;
+            Heard::Refused(unit, reason) => {
+                self.refused += 1;
+                self.summary.refuse();
+                // What was read before stands before the refusal, also where both streams are one
+                // terminal.
+                self.out.flush()?;
+                writeln!(
+                    io::stderr().lock(),
+                    "refused bytes {}..{}: {reason}",
+                    unit.start,
+                    unit.end
+                )
             }
-        }
-        if let Some(rest) = self.framer.finish() {
-            self.framed(rest)?;
-        }
-        self.out.flush()?;
-        Ok(self.refused)
-    }
-
-    fn framed(&mut self, framed: Framed) -> io::Result<()> {
-        match framed {
-            Framed::Refused { unit, reason } => self.refuse(&unit, &reason),
-            Framed::Unit(unit) => match self.decoder.decode(&unit) {
-                Ok(items) => items.iter().try_for_each(|item| self.item(item)),
-                Err(reason) => self.refuse(&unit, &reason),
-            },
         }
     }
 
@@ -162,10 +142,12 @@ impl<W: Write> Printer<W> {
         self.out.write_all(b"\n")
     }
 
-    fn refuse(&mut self, unit: &Unit, reason: &Refusal) -> io::Result<()> {
-        self.refused += 1;
-        // What was read before stands before the refusal, also where both streams are one terminal.
-        self.out.flush()?;
-        writeln!(io::stderr().lock(), "refused bytes {}..{}: {reason}", unit.start, unit.end)
+    fn finish(&mut self) -> io::Result<()> {
+        match self.what {
+            What::Items => {}
+            What::Summary => write!(self.out, "{}", self.summary)?,
+            What::Unmapped => write!(self.out, "{}", self.summary.unmapped())?,
+        }
+        self.out.flush()
     }
 }

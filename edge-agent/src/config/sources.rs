@@ -29,6 +29,9 @@ pub enum Role {
     /// Its receipts count where no other source has brought them. They are joined by the fiscal
     /// device's number; what has none is left alone.
     Backfills,
+    /// Its receipts count where no other source has brought them, under the numbers that a person has
+    /// mapped them to. Not configured: `backfill` hands them over.
+    Mapped,
     /// Only the tills' own totals are read.
     Closings,
 }
@@ -60,7 +63,10 @@ pub(super) fn read(root: &mut Section) -> Option<Vec<SourceConfig>> {
 }
 
 fn source(section: &mut Section) -> Option<SourceConfig> {
-    let name = section.required("name", "a name such as \"tills\"");
+    let name: Option<String> = section.required("name", "a name such as \"tills\"");
+    if name.as_deref() == Some("backfill") {
+        section.fault("name", "\"backfill\" is what the command of that name fills".to_owned());
+    }
     let kind: Option<String> = section.required("kind", &KINDS.join(", "));
     let format = format(section);
     let role = role(section);

@@ -217,7 +217,7 @@ impl Intaker {
         let (name, feed, at) = (self.name.clone(), feed.to_owned(), self.clock.now());
         let claim = match self.role {
             Role::Counts => Claim::Counts,
-            Role::Backfills | Role::Closings => Claim::Backfills,
+            Role::Backfills | Role::Mapped | Role::Closings => Claim::Backfills,
         };
         let intake = Arc::new(Intake { source: name, feed, claim, mark, at, units });
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), 1);
@@ -274,7 +274,8 @@ impl Role {
         match (self, item) {
             (Self::Counts, _) | (_, Item::Closing(_)) => true,
             (Self::Backfills, Item::Receipt(receipt)) => receipt.counts && receipt.fiscal.is_some(),
-            (Self::Backfills, Item::Movement(_)) => true,
+            (Self::Mapped, Item::Receipt(receipt)) => receipt.counts,
+            (Self::Backfills | Self::Mapped, Item::Movement(_)) => true,
             (Self::Closings, Item::Receipt(_) | Item::Movement(_)) => false,
         }
     }

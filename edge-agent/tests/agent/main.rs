@@ -1,6 +1,7 @@
 //! What the agent promises, each promise in a file of its own.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 
+mod backfill;
 mod cli;
 mod exactly_once;
 mod formats;

@@ -32,6 +32,10 @@ impl<'a> Incoming<'a> {
         if self.receipt.counts { "sale" } else { "other" }
     }
 
+    fn fills_in(&self) -> bool {
+        self.intake.claim == Claim::Backfills
+    }
+
     /// Names the receipt in a reason.
     pub(super) fn name(&self) -> String {
         let Receipt { receipt, till, series, .. } = self.receipt;
@@ -108,7 +112,7 @@ impl Sqlite {
 
     /// Notes which source counts a till. Another one that counts it too would count it twice.
     fn counted_elsewhere(&self, incoming: &Incoming<'_>) -> Result<Option<String>, BufferError> {
-        if !incoming.receipt.counts || incoming.intake.claim == Claim::Backfills {
+        if !incoming.receipt.counts || incoming.fills_in() {
             return Ok(None);
         }
         let (till, source) = (incoming.receipt.till.as_str(), &incoming.intake.source);
@@ -146,23 +150,23 @@ impl Sqlite {
     /// Compares with what was counted under the same number; what is no sale is always the same.
     fn compare(&self, incoming: &Incoming<'_>, spell: u32) -> Result<Content, BufferError> {
         let receipt = incoming.receipt;
-        let sql = "SELECT hash, total_cents FROM receipt_hash WHERE till = ?1 AND series = ?2 \
+        let sql = "SELECT hash, total_cents, filled_in FROM receipt_hash WHERE till = ?1 AND series = ?2 \
                    AND purpose = ?3 AND spell = ?4 AND receipt = ?5";
         let (till, series) = (receipt.till.as_str(), receipt.series.as_str());
         let key = params![till, series, incoming.purpose(), spell, receipt.receipt.as_str()];
         let mut statement =
             self.connection.prepare_cached(sql).map_err(database("compare a receipt"))?;
-        let found: Option<(Vec<u8>, i64)> = statement
-            .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
+        let found: Option<(Vec<u8>, i64, bool)> = statement
+            .query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()
             .map_err(database("compare a receipt"))?;
         Ok(match found {
             None => Content::Forgotten,
             Some(_) if !receipt.counts => Content::Same,
-            Some((hash, _)) if hash == incoming.hash => Content::Same,
+            Some((hash, _, _)) if hash == incoming.hash => Content::Same,
             // Another format names the same goods otherwise; what was paid is the same.
-            Some((_, cents))
-                if incoming.intake.claim == Claim::Backfills && cents == receipt.total_cents.0 =>
+            Some((_, cents, filled_in))
+                if (filled_in || incoming.fills_in()) && cents == receipt.total_cents.0 =>
             {
                 Content::Same
             }
@@ -195,8 +199,8 @@ impl Sqlite {
     fn remember(&self, incoming: &Incoming<'_>, spell: u32) -> Result<(), BufferError> {
         let receipt = incoming.receipt;
         let number = number_of(&receipt.receipt);
-        let sql = "INSERT INTO receipt_hash (till, series, purpose, spell, receipt, hash, total_cents, is_number, at) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let sql = "INSERT INTO receipt_hash (till, series, purpose, spell, receipt, hash, total_cents, \
+                   filled_in, is_number, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let (till, series) = (receipt.till.as_str(), receipt.series.as_str());
         let (id, purpose, at) = (receipt.receipt.as_str(), incoming.purpose(), incoming.intake.at);
         let is_number = i64::from(number.is_some());
@@ -211,6 +215,7 @@ impl Sqlite {
                 id,
                 incoming.hash,
                 receipt.total_cents.0,
+                incoming.fills_in(),
                 is_number,
                 at.to_string()
             ],
