@@ -5,6 +5,7 @@ mod backfill;
 mod cli;
 mod exactly_once;
 mod formats;
+mod fuzz;
 mod joins;
 mod outage;
 mod poslog;
