@@ -83,6 +83,9 @@ pub enum BufferError {
     /// What was read back is not what is ever written.
     #[error("the buffer holds {0}, which was never written by an agent")]
     Unreadable(String),
+    /// What was tried again is refused again; nothing has changed.
+    #[error("it is refused again: {0}")]
+    RefusedAgain(String),
     /// The writing thread has ended.
     #[error("the buffer is closed")]
     Closed,
@@ -147,6 +150,19 @@ pub enum Claim {
     Counts,
     /// They count where no other source has brought them, whatever it made of their articles.
     Backfills,
+}
+
+/// A unit that was set aside, with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsideUnit {
+    /// The source that read it.
+    pub source: String,
+    /// The feed.
+    pub feed: String,
+    /// Offset of its first byte.
+    pub start: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// What became of an intake.
@@ -275,6 +291,22 @@ impl Buffer {
     /// Returns the marks of a source's feeds.
     pub async fn marks(&self, source: String) -> Result<Vec<(String, String)>, BufferError> {
         self.ask(move |sqlite| sqlite.marks(&source)).await
+    }
+
+    /// Makes batches that the broker has confirmed wait again; returns how many.
+    pub async fn resend(&self, from: Sequence, to: Sequence) -> Result<u64, BufferError> {
+        self.ask(move |sqlite| sqlite.resend(from, to)).await
+    }
+
+    /// Returns what was set aside under a number.
+    pub async fn set_aside(&self, id: i64) -> Result<Option<AsideUnit>, BufferError> {
+        self.ask(move |sqlite| sqlite.aside(id)).await
+    }
+
+    /// Takes in what was set aside under a number and is read rightly now, and forgets that it was
+    /// set aside, all or nothing.
+    pub async fn retry(&self, id: i64, intake: Arc<Intake>) -> Result<Taken, BufferError> {
+        self.ask(move |sqlite| sqlite.retry(id, &intake)).await
     }
 
     /// Returns what the buffer knows of itself.

@@ -20,6 +20,7 @@
 //! [kafka]
 //! brokers = "broker:9093"            # required
 //! topic_prefix = "frischmarkt."
+//! bytes_per_second = 0               # what may go out in a second before compression; 0: all
 //! ca = "ca.pem"                      # required, as are the two below
 //! certificate = "store.pem"
 //! key = "store.key"
@@ -118,6 +119,8 @@ pub struct KafkaConfig {
     pub certificate: PathBuf,
     /// The store's key.
     pub key: PathBuf,
+    /// Bytes of batches that may go out in a second; nothing where all may.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// One thing that is wrong.
@@ -299,7 +302,9 @@ fn kafka(section: &mut Section) -> Option<KafkaConfig> {
     let certificate =
         section.required_file("certificate", "the PEM file of the store's certificate");
     let key = section.required_file("key", "the PEM file of the store's key");
+    let bytes_per_second = section.number("bytes_per_second", 0, 0..=1 << 32);
     Some(KafkaConfig {
+        bytes_per_second: (bytes_per_second > 0).then_some(bytes_per_second),
         brokers: brokers?,
         topic_prefix: prefix,
         ca: ca?,

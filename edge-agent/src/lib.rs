@@ -5,6 +5,7 @@ pub mod aggregate;
 pub mod buffer;
 pub mod cli;
 pub mod config;
+pub mod control;
 mod digest;
 pub mod format;
 pub mod run;

@@ -16,15 +16,18 @@ use tokio::task::JoinSet;
 use crate::aggregate::Rules;
 use crate::buffer::{self, Buffer, BufferError, Key};
 use crate::config::{Config, DirectoryConfig, Reach, Role, SourceConfig};
+use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
 use crate::ship::{self, Link, Shipper};
 use crate::source::directory::{self, Directory};
 use crate::status::{Keeper, Through};
 
 mod closing;
+mod control;
 mod intake;
 
-use closing::Closer;
+use closing::{Closer, Notice};
+use control::Desk;
 use intake::Intaker;
 
 /// Notices that wait for the closer: some chunks per source; a source that is faster than the
@@ -57,40 +60,38 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (notices, notices_rx) = mpsc::channel(NOTICES_MAX);
     let (through_tx, through) = watch::channel(Through::new(&config.sources));
     let (cut_tx, cut) = watch::channel(figures.highest_sequence);
-    let (link_tx, link) = watch::channel(Link::Idle);
+    let (link_tx, link_rx) = watch::channel(Link::Idle);
     let (statuses, statuses_rx) = mpsc::channel(STATUSES_MAX);
     let beat = Arc::new(AtomicU64::new(0));
 
-    buffer.keep_sources(config.sources.iter().map(|source| source.name.clone()).collect()).await?;
     let mut sources = JoinSet::new();
-    let watch = directory::Watch::default();
-    for (index, source) in config.sources.iter().enumerate() {
-        let stop = sources_stop.clone();
-        let intaker = intaker(&config, source, (&buffer, figures.created_at), stop);
-        let marks = buffer.marks(source.name.clone()).await?;
-        let notices = (index, notices.clone());
-        match &source.reach {
-            Reach::Directory(reach) => {
-                let settings = directory_settings(&config, reach);
-                let directory = Directory::new(settings, marks, watch.clone());
-                sources.spawn(intaker.run(directory, notices));
-            }
-        }
-    }
-    drop(notices);
+    start_sources(&config, (&buffer, figures.created_at), (&sources_stop, &notices), &mut sources)
+        .await?;
+    let (resent_tx, resent) = watch::channel(0);
+    let desk = Desk {
+        config: config.clone(),
+        buffer: buffer.clone(),
+        created_at: figures.created_at,
+        resent: resent_tx,
+        notices,
+        stop: sources_stop,
+    };
+    sources.spawn(desk.run());
     let mut rest = JoinSet::new();
     let closer = Closer::new(&config, buffer.clone(), (through_tx, cut_tx), Arc::clone(&beat));
     rest.spawn(closer.run(notices_rx));
     let settings = broker_settings(&config);
     let (clock, shipped) = (config.clock, buffer.clone());
+    let bytes_per_second = config.kafka.bytes_per_second;
+    let (line, link) = (settings.clone(), link_tx);
     let shipper =
-        Shipper { buffer: shipped, settings: settings.clone(), clock, cut, link: link_tx };
+        Shipper { buffer: shipped, settings: line, clock, cut, resent, bytes_per_second, link };
     rest.spawn(shipper.run(rest_stop.clone()));
     rest.spawn(async {
         ship::announce(settings, statuses_rx).await;
         Ok(())
     });
-    let keeper = Keeper::new(&config, buffer.clone(), (through, link), statuses).beating(beat);
+    let keeper = Keeper::new(&config, buffer.clone(), (through, link_rx), statuses).beating(beat);
     rest.spawn(keeper.run(rest_stop));
     drop(buffer);
 
@@ -111,6 +112,31 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             outcome.and(flatten(ended)).context("a part of the agent has ended by itself")
         }
     }
+}
+
+/// Starts the sources, each where it stood when the agent last ended.
+async fn start_sources(
+    config: &Config,
+    (buffer, created_at): (&Buffer, Timestamp),
+    (stop, notices): (&watch::Receiver<bool>, &mpsc::Sender<Notice>),
+    sources: &mut JoinSet<Result<(), BufferError>>,
+) -> anyhow::Result<()> {
+    let names = config.sources.iter().map(|source| source.name.clone()).collect();
+    buffer.keep_sources(names).await?;
+    let watch = directory::Watch::default();
+    for (index, source) in config.sources.iter().enumerate() {
+        let intaker = intaker(config, source, (buffer, created_at), stop.clone());
+        let marks = buffer.marks(source.name.clone()).await?;
+        let notices = (index, notices.clone());
+        match &source.reach {
+            Reach::Directory(reach) => {
+                let settings = directory_settings(config, reach);
+                let directory = Directory::new(settings, marks, watch.clone());
+                sources.spawn(intaker.run(directory, notices));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Opens the buffer of a configuration, or makes it.
@@ -161,6 +187,16 @@ fn directory_settings(config: &Config, reach: &DirectoryConfig) -> directory::Se
         gather: config.clock.real_span(config.grace / GATHER_SHARE),
         clock: config.clock,
     }
+}
+
+/// Does what is asked in the place of an agent that does not run.
+pub async fn in_its_place(config: Config, request: &Request) -> anyhow::Result<Answer> {
+    let (buffer, writer) = open_buffer(&config)?;
+    let figures = buffer.figures().await.context("cannot read the buffer")?;
+    let done = control::carry_out(&config, &buffer, figures.created_at, request).await;
+    drop(buffer);
+    tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
+    Ok(done.map_or_else(Answer::Failed, |done| Answer::Done(done.into_words())))
 }
 
 /// Returns what a configuration's decoders are told.

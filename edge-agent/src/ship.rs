@@ -17,9 +17,11 @@ use tokio::time::{Instant, sleep};
 use crate::buffer::{Buffer, BufferError, Outgoing};
 
 mod kafka;
+mod pace;
 
 pub use kafka::{KafkaFault, Settings};
 use kafka::{Outcome, Producer, Report};
+use pace::Pace;
 
 /// Batches on their way: enough to fill the line after an outage, few enough for the memory of a
 /// small box.
@@ -86,6 +88,10 @@ pub struct Shipper {
     pub clock: Clock,
     /// Rises with each batch that is cut.
     pub cut: watch::Receiver<u64>,
+    /// Rises when batches that the broker had confirmed are to go out again.
+    pub resent: watch::Receiver<u64>,
+    /// Bytes of bodies that may go out in a second; nothing where all may.
+    pub bytes_per_second: Option<u64>,
     /// Where the line's state is told.
     pub link: watch::Sender<Link>,
 }
@@ -148,13 +154,20 @@ impl Shipper {
     ) -> Result<(), SessionEnd> {
         let producer = Producer::new(&self.settings).map_err(SessionEnd::Unconfirmed)?;
         let mut window = Window::default();
+        let (mut pace, began) = (Pace::new(self.bytes_per_second), Instant::now());
         loop {
             self.cut.mark_unchanged();
-            self.fill(&producer, &mut window).await?;
+            if window.in_flight.is_empty() && self.resent.has_changed().unwrap_or(false) {
+                self.resent.mark_unchanged();
+                window.last = None;
+            }
+            self.fill(&producer, &mut window, (&mut pace, began)).await?;
             if self.settle(&producer, &mut window).await? > 0 {
                 backoff.reset();
             }
             let pause = if window.in_flight.is_empty() { IDLE_PAUSE } else { REPORT_PAUSE };
+            let paced = pace.wait(began.elapsed());
+            let pause = if paced.is_zero() { pause } else { pause.min(paced) };
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = self.cut.changed(), if window.in_flight.is_empty() => {}
@@ -169,16 +182,27 @@ impl Shipper {
         Ok(())
     }
 
-    async fn fill(&self, producer: &Producer, window: &mut Window) -> Result<(), SessionEnd> {
-        while window.has_room() {
+    async fn fill(
+        &self,
+        producer: &Producer,
+        window: &mut Window,
+        (pace, began): (&mut Pace, Instant),
+    ) -> Result<(), SessionEnd> {
+        while window.has_room() && pace.wait(began.elapsed()).is_zero() {
             let batches = self.buffer.waiting(window.last, READ_BYTES_MAX).await;
             let batches = batches.map_err(SessionEnd::Buffer)?;
             if batches.is_empty() {
                 return Ok(());
             }
-            for batch in batches.iter().take_while(|_| window.has_room()).collect::<Vec<_>>() {
+            for batch in &batches {
+                if !window.has_room() || !pace.wait(began.elapsed()).is_zero() {
+                    return Ok(());
+                }
                 match producer.send(batch) {
-                    Ok(()) => window.add(batch),
+                    Ok(()) => {
+                        pace.spend(batch.body.len(), began.elapsed());
+                        window.add(batch);
+                    }
                     Err(fault) if fault.is_full() => return Ok(()),
                     Err(fault) if fault.is_final() => {
                         return Err(SessionEnd::Refused(batch.sequence, fault));

@@ -8,6 +8,10 @@ use super::{BufferError, Figures, Key};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use serde::Serialize;
 
+mod verify;
+
+pub use verify::Verdict;
+
 /// Why a buffer cannot be looked into.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
@@ -119,6 +123,7 @@ impl Inspector {
             | BufferError::OldSqlite(_)
             | BufferError::File { .. }
             | BufferError::Unreadable(_)
+            | BufferError::RefusedAgain(_)
             | BufferError::Closed => InspectError::Buffer(error),
         })?;
         Ok(Self { connection })
@@ -149,6 +154,15 @@ impl Inspector {
     pub fn list(&self, most: u32) -> Result<Vec<Listed>, InspectError> {
         let sql = format!("{LISTED} ORDER BY sequence DESC LIMIT ?1");
         rows(&self.connection, &sql, params![most], listed).map_err(InspectError::Buffer)
+    }
+
+    /// Returns the sequences from one to another, the oldest first, so many at most.
+    pub fn sequences(&self, from: u64, to: u64, most: u32) -> Result<Vec<u64>, InspectError> {
+        let sql = "SELECT sequence FROM outbox WHERE sequence BETWEEN ?1 AND ?2 \
+                   ORDER BY sequence LIMIT ?3";
+        let (from, to) = (signed(from), signed(to));
+        let read = |row: &Row<'_>| row.get::<_, i64>(0).map(i64::unsigned_abs);
+        rows(&self.connection, sql, params![from, to, most], read).map_err(InspectError::Buffer)
     }
 
     /// Returns one batch whole.
@@ -215,6 +229,11 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
         cut_at: row.get(8)?,
         acknowledged_at: row.get(9)?,
     })
+}
+
+/// Returns a number as SQLite holds it; what is beyond all sequences is the last one.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn is_unshared(error: &rusqlite::Error) -> bool {

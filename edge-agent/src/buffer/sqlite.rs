@@ -13,6 +13,7 @@ use shared::time::Timestamp;
 
 use super::{BufferError, Figures, Key, Settings};
 
+mod again;
 mod outbox;
 mod take;
 
@@ -164,6 +165,12 @@ impl Sqlite {
             ("closing_key", "id", "at < ?1", KEY_DAYS),
             ("source_position", "feed", "updated_at < ?1", KEY_DAYS),
         ];
+        // What is forgotten here is no hole.
+        let horizon = now.minus(DAY * ACKNOWLEDGED_DAYS).to_string();
+        let sql = "SELECT coalesce(max(sequence), 0) FROM outbox WHERE acked_at < ?1";
+        let last: i64 = self.one(sql, &[&horizon])?;
+        let before: i64 = parsed(&self.meta("forgotten_sequence")?.unwrap_or("0".to_owned()))?;
+        self.set_meta("forgotten_sequence", &before.max(last).to_string())?;
         for (table, column, is_stale, days) in stale {
             let horizon = now.minus(DAY * days).to_string();
             let sql = format!(

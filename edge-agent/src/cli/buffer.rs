@@ -1,14 +1,21 @@
-//! `buffer`: what lies in the buffer, read-only.
+//! `buffer`: what lies in the buffer. Looking is read-only and needs no agent; what changes something
+//! is asked of the agent where one runs.
 
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
+use super::ask::ask;
 use super::{Shape, print, print_json};
 use crate::buffer::inspect::{BatchSums, Inspector, Listed, SetAside};
 use crate::buffer::{Figures, Key};
 use crate::config::Config;
+use crate::control::Request;
+
+mod export;
+mod redact;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BufferCommand {
@@ -23,13 +30,58 @@ pub(super) enum BufferCommand {
         #[command(flatten)]
         shaped: Shaped,
     },
-    /// Lists what was set aside, the newest first; with a number, prints its bytes.
-    Quarantine {
-        /// The number of one unit.
-        id: Option<i64>,
-        #[command(flatten)]
-        listing: Listing,
+    /// What was set aside.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Checks every page, reference, sequence and sum; exit status 1 where something is wrong.
+    Verify(Shaped),
+    /// Prints batches, the oldest first: bodies as JSON Lines, or rows as CSV.
+    Export {
+        /// The first sequence.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// The last sequence.
+        #[arg(long, default_value_t = u64::MAX)]
+        to: u64,
+        /// How: jsonl or csv.
+        #[arg(long, default_value = "jsonl")]
+        shape: ExportShape,
     },
+    /// Sends batches again that the broker has confirmed, with the same bytes.
+    Resend {
+        /// The first sequence.
+        from: u64,
+        /// The last sequence.
+        to: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QuarantineCommand {
+    /// Lists it, the newest first.
+    List(Listing),
+    /// Prints one unit's bytes, digits of numbers and letters of names hidden unless `--raw`.
+    Show {
+        /// Its number.
+        id: i64,
+        /// The bytes as they came: they may name customers and operators.
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Reads one unit again; what is read rightly now counts.
+    Retry {
+        /// Its number.
+        id: i64,
+    },
+}
+
+/// How batches are printed.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum ExportShape {
+    /// One body a line.
+    Jsonl,
+    /// One row of sales a line.
+    Csv,
 }
 
 #[derive(Debug, Args)]
@@ -60,11 +112,48 @@ pub(super) fn run(config: &Config, command: &BufferCommand) -> anyhow::Result<Ex
         BufferCommand::Show { sequence, shaped } => {
             show(&inspector, *sequence, Shape::of(shaped.json))
         }
-        BufferCommand::Quarantine { id: None, listing } => {
+        BufferCommand::Quarantine(QuarantineCommand::List(listing)) => {
             show_all(&inspector.set_aside(listing.limit)?, listing, quarantine_table)
         }
-        BufferCommand::Quarantine { id: Some(id), .. } => set_aside_bytes(&inspector, *id),
+        BufferCommand::Quarantine(QuarantineCommand::Show { id, raw }) => {
+            set_aside_bytes(config, &inspector, (*id, *raw))
+        }
+        BufferCommand::Quarantine(QuarantineCommand::Retry { id }) => {
+            drop(inspector);
+            ask(config, &Request::Retry { id: *id })
+        }
+        BufferCommand::Verify(shaped) => verify(&inspector, Shape::of(shaped.json)),
+        BufferCommand::Export { from, to, shape } => {
+            export::export(&inspector, (*from, *to), *shape)
+        }
+        BufferCommand::Resend { from, to } => {
+            drop(inspector);
+            let sequence = |number: u64| {
+                let found = shared::ids::Sequence::new(number);
+                found.ok_or_else(|| anyhow::anyhow!("{number} is no sequence; they begin with 1"))
+            };
+            ask(config, &Request::Resend { from: sequence(*from)?, to: sequence(*to)? })
+        }
     }
+}
+
+fn verify(inspector: &Inspector, shape: Shape) -> anyhow::Result<ExitCode> {
+    let verdict = inspector.verify()?;
+    match shape {
+        Shape::Json => print_json(&verdict)?,
+        Shape::Text => {
+            for fault in &verdict.faults {
+                print(&format!("fault {fault}"))?;
+            }
+            let (pages, batches) = (verdict.pages, verdict.batches);
+            let word = if verdict.faults.is_empty() { "whole" } else { "NOT whole" };
+            print(&format!(
+                "{word}: {pages} pages, {batches} batches, {} faults",
+                verdict.faults.len()
+            ))?;
+        }
+    }
+    Ok(if verdict.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What `stats` tells.
@@ -163,10 +252,36 @@ fn show(inspector: &Inspector, sequence: u64, shape: Shape) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-fn set_aside_bytes(inspector: &Inspector, id: i64) -> anyhow::Result<ExitCode> {
+/// Prints a unit's bytes. Who sees them as they came is noted first, beside the buffer.
+fn set_aside_bytes(
+    config: &Config,
+    inspector: &Inspector,
+    (id, raw): (i64, bool),
+) -> anyhow::Result<ExitCode> {
     let Some(bytes) = inspector.set_aside_bytes(id)? else {
         anyhow::bail!("nothing is set aside under number {id}");
     };
-    print(&String::from_utf8_lossy(&bytes))?;
+    if raw {
+        note_access(config, id)?;
+        std::io::Write::write_all(&mut std::io::stdout().lock(), &bytes)?;
+    } else {
+        print(&redact::redacted(&bytes))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn note_access(config: &Config, id: i64) -> anyhow::Result<()> {
+    let path = config.state_folder.join("audit.jsonl");
+    let who = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).ok();
+    let entry = serde_json::json!({
+        "at": shared::time::Clock::real().now(), "what": "quarantine show --raw", "id": id, "who": who,
+    });
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::options().create(true).append(true).open(&path)?;
+        std::io::Write::write_all(&mut file, format!("{entry}\n").as_bytes())?;
+        file.sync_all()
+    };
+    write().with_context(|| {
+        format!("raw bytes are shown only where the access can be noted in {}", path.display())
+    })
 }

@@ -162,6 +162,15 @@ impl Intaker {
         (mark, units)
     }
 
+    /// Reads bytes that are no feed's any more, as one that ends with them.
+    pub(super) fn read(&mut self, start: u64, bytes: &[u8]) -> Vec<IntakeUnit> {
+        let mut framer = self.format.framer(start);
+        let mut framed = framer.push(bytes);
+        framed.extend(framer.quiet());
+        framed.extend(framer.finish());
+        framed.into_iter().map(|framed| self.unit(framed)).collect()
+    }
+
     fn unit(&mut self, framed: Framed) -> IntakeUnit {
         let (unit, entries) = match framed {
             Framed::Refused { unit, reason } => (unit, vec![Entry::Refused(reason.reason, None)]),
@@ -215,10 +224,7 @@ impl Intaker {
         notices: &Notices,
     ) -> Result<(), BufferError> {
         let (name, feed, at) = (self.name.clone(), feed.to_owned(), self.clock.now());
-        let claim = match self.role {
-            Role::Counts => Claim::Counts,
-            Role::Backfills | Role::Mapped | Role::Closings => Claim::Backfills,
-        };
+        let claim = self.role.claim();
         let intake = Arc::new(Intake { source: name, feed, claim, mark, at, units });
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), 1);
         let taken = loop {
@@ -268,6 +274,14 @@ fn sharing(place: Place) -> Sharing {
 }
 
 impl Role {
+    /// Returns what receipts of such a source are worth.
+    pub(super) fn claim(self) -> Claim {
+        match self {
+            Self::Counts => Claim::Counts,
+            Self::Backfills | Self::Mapped | Self::Closings => Claim::Backfills,
+        }
+    }
+
     /// Tells whether a source of this role brings such an item. What another source counts and this
     /// one cannot join with it by the fiscal device's number is left to that one.
     fn wants(self, item: &Item) -> bool {

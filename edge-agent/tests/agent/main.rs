@@ -5,7 +5,7 @@ mod backfill;
 mod cli;
 mod exactly_once;
 mod formats;
-mod fuzz;
+mod inspection;
 mod joins;
 mod outage;
 mod poslog;

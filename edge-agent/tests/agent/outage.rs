@@ -49,6 +49,12 @@ async fn batches_reach_the_topic_once_and_wait_where_the_line_refuses_them() {
     let sequences: Vec<u64> = batches.iter().map(|batch| batch.sequence.get()).collect();
     assert_eq!(sequences, [1, 2]);
     assert_eq!(batches, world.batches(), "the bytes of the buffer are those of the topic");
+    // The cluster has lost them: they go out again, the same bytes behind the first ones.
+    let resent = world.run(&["buffer", "resend", "1", "2"]);
+    assert_eq!(String::from_utf8_lossy(&resent.stdout), "2 batches go out again\n");
+    let twice = read_topic(stack, &Topic::StoreMinutes.name(topics.prefix()), 4).await;
+    assert_eq!((&twice[..2], &twice[2..]), (&batches[..], &batches[..]));
+    world.until("nothing waits", |report| report.status.backlog == 0).await;
     assert!(agent.stop().await.success());
 }
 
@@ -98,7 +104,7 @@ async fn read_topic(stack: &Stack, topic: &str, count: usize) -> Vec<StoreMinute
         .set("ssl.ca.location", env.central.ca.display().to_string())
         .set("ssl.certificate.location", env.central.certificate.display().to_string())
         .set("ssl.key.location", env.central.key.display().to_string())
-        .set("group.id", format!("{topic}reader"))
+        .set("group.id", format!("{topic}reader{count}"))
         .set("auto.offset.reset", "earliest")
         .create()
         .unwrap();

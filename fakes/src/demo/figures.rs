@@ -99,7 +99,7 @@ impl Figures {
             places
                 .iter()
                 .filter(other)
-                .map(|(place, sums)| format!("{place} has {sums:?}, issued were {issued:?}")),
+                .map(|(place, sums)| format!("{place} has {sums}; issued were {issued}")),
         );
         if issued.receipts == 0 {
             differences.push("nothing was issued, so nothing is proved".to_owned());

@@ -14,6 +14,13 @@ pub(crate) struct Sums {
     pub(crate) cents: i64,
 }
 
+impl std::fmt::Display for Sums {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let amount = shared::money::Cents(self.cents);
+        write!(out, "{} receipts, {} lines, {amount}", self.receipts, self.lines)
+    }
+}
+
 /// All figures of a demo.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {

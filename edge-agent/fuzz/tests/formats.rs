@@ -2,9 +2,15 @@
 //! takes raw bytes, and our own files with damage done to them. `make test` runs every target for a
 //! moment; `make fuzz SECONDS=n` runs them guided by coverage.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
+#![allow(dead_code, reason = "the agent's tests use the rest of `reading`")]
+
 use edge_agent::format::{Framed, Item, Unit};
 
-use crate::reading::{FAMILIES, Family};
+use reading::{FAMILIES, Family};
+
+#[path = "../../tests/agent/reading.rs"]
+mod reading;
 
 /// Inputs that one target reads in `make test`: about a second in a debug build.
 const INPUTS: usize = 2000;

@@ -1,0 +1,131 @@
+//! Is the buffer whole? Every page by its checksum and structure, every reference, every sequence, and
+//! every batch's figures against its bytes. Read-only, in short transactions.
+
+use rusqlite::{Connection, Row, params};
+use serde::Serialize;
+use shared::minute::StoreMinute;
+
+use super::{InspectError, Inspector};
+use crate::buffer::BufferError;
+use crate::buffer::sqlite::{database, meta, rows};
+
+/// Faults that are told; more say nothing new.
+const FAULTS_MAX: usize = 100;
+
+/// Batches that are read in one transaction.
+const BATCHES_AT_ONCE: u32 = 200;
+
+/// What was looked at, and what is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Pages of the file.
+    pub pages: i64,
+    /// Batches read.
+    pub batches: u64,
+    /// What is wrong; nothing where the buffer is whole.
+    pub faults: Vec<String>,
+}
+
+impl Verdict {
+    fn fault(&mut self, fault: impl Into<String>) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault.into());
+        }
+    }
+}
+
+impl Inspector {
+    /// Checks all of it.
+    pub fn verify(&self) -> Result<Verdict, InspectError> {
+        verify(&self.connection).map_err(InspectError::Buffer)
+    }
+}
+
+fn verify(connection: &Connection) -> Result<Verdict, BufferError> {
+    let mut verdict = Verdict::default();
+    let one =
+        |sql: &str| connection.query_row(sql, [], |row| row.get(0)).map_err(database("be read"));
+    verdict.pages = one("PRAGMA page_count")?;
+    for (what, sql) in [
+        ("a page's checksum", "PRAGMA cipher_integrity_check"),
+        ("structure", "PRAGMA integrity_check"),
+        ("a reference", "PRAGMA foreign_key_check"),
+    ] {
+        for found in rows(connection, sql, &[], text_of)? {
+            if found != "ok" {
+                verdict.fault(format!("{what}: {found}"));
+            }
+        }
+    }
+    sequences(connection, &mut verdict)?;
+    batches(connection, &mut verdict)?;
+    Ok(verdict)
+}
+
+/// Returns a row of a PRAGMA as one text.
+fn text_of(row: &Row<'_>) -> rusqlite::Result<String> {
+    let columns = row.as_ref().column_count();
+    let values = (0..columns).map(|at| row.get::<_, rusqlite::types::Value>(at));
+    let shown = |value: rusqlite::types::Value| match value {
+        rusqlite::types::Value::Text(text) => text,
+        rusqlite::types::Value::Integer(number) => number.to_string(),
+        rusqlite::types::Value::Null
+        | rusqlite::types::Value::Real(_)
+        | rusqlite::types::Value::Blob(_) => "-".to_owned(),
+    };
+    values.map(|value| value.map(shown)).collect::<Result<Vec<_>, _>>().map(|all| all.join(" "))
+}
+
+/// Sequences have no hole above what was forgotten after its time.
+fn sequences(connection: &Connection, verdict: &mut Verdict) -> Result<(), BufferError> {
+    let number = |name: &str| -> Result<i64, BufferError> {
+        let text = meta(connection, name)?.unwrap_or_else(|| "0".to_owned());
+        text.parse().map_err(|_| BufferError::Unreadable(format!("{name} = {text:?}")))
+    };
+    let (next, forgotten) = (number("next_sequence")?, number("forgotten_sequence")?);
+    let sql = "SELECT sequence FROM outbox WHERE sequence > ?1 ORDER BY sequence";
+    let failed = database("be read");
+    let mut statement = connection.prepare(sql).map_err(&failed)?;
+    let mut found = statement.query(params![forgotten]).map_err(&failed)?;
+    let mut expected = forgotten + 1;
+    while let Some(row) = found.next().map_err(&failed)? {
+        let sequence: i64 = row.get(0).map_err(&failed)?;
+        if sequence != expected {
+            verdict.fault(format!("batches {expected} to {} are missing", sequence - 1));
+        }
+        expected = sequence + 1;
+    }
+    if expected != next {
+        verdict.fault(format!("the next batch would be {next}, the last one is {}", expected - 1));
+    }
+    Ok(())
+}
+
+/// Every batch is readable, and its columns say what its bytes hold.
+fn batches(connection: &Connection, verdict: &mut Verdict) -> Result<(), BufferError> {
+    let sql = "SELECT sequence, body, receipts, total_cents FROM outbox \
+               WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+    let read = |row: &Row<'_>| {
+        let (receipts, cents): (i64, i64) = (row.get(2)?, row.get(3)?);
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, receipts, cents))
+    };
+    let mut after = 0;
+    loop {
+        let part = rows(connection, sql, params![after, BATCHES_AT_ONCE], read)?;
+        let Some(last) = part.last().map(|row| row.0) else { return Ok(()) };
+        for (sequence, body, receipts, cents) in part {
+            verdict.batches += 1;
+            match serde_json::from_slice::<StoreMinute>(&body) {
+                Ok(batch) if sums(&batch) == (i128::from(receipts), i128::from(cents)) => {}
+                Ok(_) => verdict.fault(format!("batch {sequence}: its sums are not its bytes'")),
+                Err(error) => verdict.fault(format!("batch {sequence} is not readable: {error}")),
+            }
+        }
+        after = last;
+    }
+}
+
+fn sums(batch: &StoreMinute) -> (i128, i128) {
+    let receipts = batch.tills.iter().map(|till| i128::from(till.receipt_count)).sum();
+    (receipts, batch.tills.iter().map(|till| i128::from(till.total_cents.0)).sum())
+}

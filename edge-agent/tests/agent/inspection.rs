@@ -1,0 +1,118 @@
+//! Whoever looks into the buffer sees what is there and hurts nothing; what is damaged is named.
+
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+
+use edge_agent::buffer::Key;
+use edge_agent::buffer::inspect::Inspector;
+
+use crate::world::{World, lines, receipt, sums};
+
+fn said(output: &std::process::Output) -> String {
+    let both = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+#[tokio::test]
+async fn what_was_set_aside_counts_once_it_is_read_rightly() {
+    let world = World::new();
+    let foreign = receipt("3", 1, "09:41:07", 700);
+    let mut agent = world.agent().await;
+    // The till calls the store by a name that nobody had configured.
+    let line = lines(&[foreign]).replace("\"store\":\"10\"", "\"store\":\"4711\"");
+    world.drop_file("day.jsonl", line);
+    world.until_set_aside(1).await;
+    let shown = said(&world.run(&["buffer", "quarantine", "show", "1"]));
+    assert!(shown.contains("\"store\":\"9999\"") && !shown.contains("4711"), "{shown}");
+    assert!(!world.path("audit.jsonl").exists());
+    let raw = said(&world.run(&["buffer", "quarantine", "show", "1", "--raw"]));
+    assert!(raw.contains("4711"), "{raw}");
+    assert!(std::fs::read_to_string(world.path("audit.jsonl")).unwrap().contains("--raw"));
+    let again = world.run(&["buffer", "quarantine", "retry", "1"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        said(&again).contains("it is refused again: it is of another store"),
+        "{}",
+        said(&again)
+    );
+    assert!(agent.stop().await.success());
+    let config = std::fs::read_to_string(world.path("edge.toml")).unwrap();
+    std::fs::write(world.path("edge.toml"), format!("pos_store = \"4711\"\n{config}")).unwrap();
+    agent = world.agent().await;
+    let again = world.run(&["buffer", "quarantine", "retry", "1"]);
+    assert_eq!(said(&again), "1 counted, 0 were counted before\n");
+    world.until_cut(1, 700).await;
+    assert!(world.until_set_aside(0).await.is_empty());
+    assert!(
+        said(&world.run(&["buffer", "quarantine", "retry", "1"])).contains("nothing is set aside")
+    );
+    assert!(agent.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_retry_in_the_place_of_an_agent_that_does_not_run_leaves_the_minute_for_it() {
+    let world = World::new();
+    let agent = world.agent().await;
+    let line =
+        lines(&[receipt("3", 1, "09:41:07", 700)]).replace("\"store\":\"10\"", "\"store\":\"47\"");
+    world.drop_file("day.jsonl", line);
+    world.until_set_aside(1).await;
+    assert!(agent.stop().await.success());
+    let config = std::fs::read_to_string(world.path("edge.toml")).unwrap();
+    std::fs::write(world.path("edge.toml"), format!("pos_store = \"47\"\n{config}")).unwrap();
+    assert!(world.run(&["buffer", "quarantine", "retry", "1"]).status.success());
+    let agent = world.agent().await;
+    world.until_cut(1, 700).await;
+    assert!(agent.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_whole_buffer_is_whole_and_every_flipped_bit_is_seen() {
+    let world = World::new();
+    let agent = world.agent().await;
+    let day: Vec<_> =
+        (1..200).map(|n| receipt("3", n, &format!("09:{:02}:07", n % 60), 100)).collect();
+    world.drop_file("day.jsonl", lines(&day));
+    world.until_cut(199, 19_900).await;
+    let beside = said(&world.run(&["buffer", "verify"]));
+    assert!(beside.starts_with("whole: "), "{beside}");
+    assert!(agent.stop().await.success());
+    let whole = world.json(&["buffer", "verify", "--json"]);
+    assert_eq!(whole["faults"], serde_json::json!([]));
+    let bytes = std::fs::read(world.path("buffer.db")).unwrap();
+    let key = Key::from_file(&world.path("buffer.key")).unwrap();
+    let damaged = world.path("damaged.db");
+    for flip in (0..bytes.len()).step_by(bytes.len() / 97) {
+        std::fs::write(&damaged, &bytes).unwrap();
+        let mut file = std::fs::File::options().read(true).write(true).open(&damaged).unwrap();
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(flip as u64)).unwrap();
+        file.read_exact(&mut byte).unwrap();
+        file.seek(SeekFrom::Start(flip as u64)).unwrap();
+        file.write_all(&[byte[0] ^ 4]).unwrap();
+        let seen = Inspector::open(&damaged, &key).and_then(|it| it.verify());
+        let is_seen = seen.as_ref().map_or(true, |verdict| !verdict.faults.is_empty());
+        assert!(is_seen, "byte {flip} of {} was changed: {seen:?}", bytes.len());
+    }
+}
+
+#[tokio::test]
+async fn an_export_is_what_the_buffer_holds() {
+    let world = World::new();
+    let agent = world.agent().await;
+    world.drop_file(
+        "day.jsonl",
+        lines(&[receipt("3", 1, "09:41:07", 5), receipt("3", 2, "09:42:07", 7)]),
+    );
+    world.until_cut(2, 12).await;
+    let bodies = said(&world.run(&["buffer", "export"]));
+    let batches: Vec<_> = bodies.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(sums(&batches), (2, 12));
+    assert_eq!(batches, world.batches());
+    let rows = said(&world.run(&["buffer", "export", "--from", "2", "--shape", "csv"]));
+    let mut reader = csv::Reader::from_reader(rows.as_bytes());
+    let read: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!((read.len(), &read[0][0], &read[0][11]), (1, "2", "7"));
+    let wrong = world.run(&["buffer", "resend", "0", "1"]);
+    assert!(said(&wrong).contains("0 is no sequence"), "{}", said(&wrong));
+    assert!(agent.stop().await.success());
+}
