@@ -14,6 +14,8 @@ pub mod decode;
 mod run;
 mod status;
 
+use check::Depth;
+
 /// Where the configuration lies unless it is named.
 const CONFIG_FILE: &str = "/etc/frischmarkt/edge.toml";
 
@@ -39,7 +41,11 @@ enum Command {
     /// Runs the agent until it is told to stop (SIGTERM, SIGINT).
     Run,
     /// Checks the configuration and what it names, a line each.
-    Check,
+    Check {
+        /// Connects to every source and says what it sees there.
+        #[arg(long)]
+        probe: bool,
+    },
     Decode(decode::DecodeArgs),
     /// Tells how the agent is.
     Status {
@@ -66,7 +72,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     match cli.command {
         Command::Run => run::run(config),
-        Command::Check => check::run(&config),
+        Command::Check { probe } => check::run(&config, Depth::of(probe)),
         Command::Status { json } => status::run(&config, Shape::of(json)),
         Command::Buffer(command) => buffer::run(&config, &command),
         Command::Decode(args) => decode::run(args),

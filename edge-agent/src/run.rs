@@ -16,7 +16,7 @@ use crate::buffer::{self, Buffer, BufferError, Key};
 use crate::config::{Config, DirectoryConfig, Reach, SourceConfig};
 use crate::format::Context;
 use crate::ship::{self, Link, Shipper};
-use crate::source::directory::{self, Directory};
+use crate::source::directory::{self, Directory, Disk, Marks};
 use crate::status::{Keeper, Through};
 
 mod closing;
@@ -31,6 +31,9 @@ const NOTICES_MAX: usize = 64;
 
 /// Share of the grace that a receipt may wait for others: it still joins its minute in time.
 const GATHER_SHARE: u32 = 5;
+
+/// Marks that are read from the buffer at once, when a folder's files are made known.
+const MARKS_PAGE: u32 = 256;
 
 /// Status records that wait to be sent: the latest one.
 const STATUSES_MAX: usize = 1;
@@ -57,11 +60,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     for (index, source) in config.sources.iter().enumerate() {
         let stop = sources_stop.clone();
         let intaker = intaker(&config, source, (&buffer, figures.created_at), stop);
-        let marks = buffer.marks(source.name.clone()).await?;
         let notices = (index, notices.clone());
         match &source.reach {
             Reach::Directory(reach) => {
                 let settings = directory_settings(&config, reach);
+                let marks = directory_marks(&buffer, &source.name).await?;
                 let directory = Directory::new(settings, marks, watch.clone());
                 sources.spawn(intaker.run(directory, notices));
             }
@@ -148,10 +151,27 @@ fn intaker(
     }
 }
 
-fn directory_settings(config: &Config, reach: &DirectoryConfig) -> directory::Settings {
+/// Reads the marks of a folder's files page by page.
+async fn directory_marks(buffer: &Buffer, source: &str) -> Result<Marks, BufferError> {
+    let (mut marks, mut after) = (Marks::default(), String::new());
+    loop {
+        let page = buffer.marks_after(source.to_owned(), after, MARKS_PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(marks) };
+        after = last.clone();
+        marks.add(&page);
+    }
+}
+
+/// Returns how a folder is read.
+pub(crate) fn directory_settings(config: &Config, reach: &DirectoryConfig) -> directory::Settings {
     directory::Settings {
         path: reach.path.clone(),
+        depth: reach.depth,
+        names: reach.names.clone(),
+        bundle: reach.bundle.clone(),
         processed_folder: reach.processed_folder.clone(),
+        may_empty: reach.may_empty,
+        disk: reach.network.map(|share| if share { Disk::Share("named") } else { Disk::Local }),
         poll: reach.poll,
         tail: reach.tail,
         gather: config.clock.real_span(config.grace / GATHER_SHARE),

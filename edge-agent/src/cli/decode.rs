@@ -14,6 +14,7 @@ use shared::ids::StoreId;
 
 use crate::format::article::Articles;
 use crate::format::{Choice, Context, Decoder, Format, Framed, Framer, Item, Refusal, Unit};
+use crate::source::directory::bundle::Bundle;
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -45,7 +46,7 @@ pub struct DecodeArgs {
     /// The local time at which a business day begins where the till names none.
     #[arg(long, default_value = "03:00", value_parser = clock_time)]
     business_day_cut: NaiveTime,
-    /// The file, or - for the standard input.
+    /// The file, or - for the standard input; a folder is read as one bundle.
     file: PathBuf,
 }
 
@@ -102,6 +103,9 @@ fn read(path: &Path) -> anyhow::Result<String> {
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(io::stdin().lock()));
+    }
+    if path.is_dir() {
+        return Ok(Box::new(Bundle::open(path)?));
     }
     Ok(Box::new(File::open(path)?))
 }
