@@ -257,3 +257,6 @@ fn sharing(place: Place) -> Sharing {
         Company::Alone => Sharing::Alone,
     }
 }
+
+#[cfg(test)]
+mod tests;

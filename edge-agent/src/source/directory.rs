@@ -212,6 +212,9 @@ impl Directory {
         let listed = listed.await.map_err(|(path, source)| folder_error(&path, source))?;
         self.judge(mount, &listed)?;
         self.files().end_round(listed.matched);
+        if mount.disk == Disk::Local {
+            self.hints.watch_root(mount.identity);
+        }
         self.listing.mount = Some(mount);
         self.listing.parts = listing::parts(listed.moved_count);
         self.listing.more = listed.more;
@@ -240,7 +243,11 @@ impl Directory {
         mount.disk = self.settings.disk.unwrap_or(mount.disk);
         let before = self.listing.mount.map(|mount| mount.disk);
         match mount.disk {
-            Disk::Local => self.hints.watch_root(mount.identity),
+            // One in its place gives no hints before it is judged.
+            Disk::Local if self.listing.mount.is_none_or(|it| it.identity == mount.identity) => {
+                self.hints.watch_root(mount.identity);
+            }
+            Disk::Local => self.hints.end_root(),
             Disk::Share(kind) if before != Some(mount.disk) => {
                 let (folder, poll) = (self.settings.path.display(), self.settings.poll);
                 tracing::info!(%folder, kind, ?poll, "a share gives no hints: it is listed in turn");

@@ -3,6 +3,7 @@
 
 mod cli;
 mod exactly_once;
+mod folders;
 mod formats;
 mod outage;
 mod poslog;

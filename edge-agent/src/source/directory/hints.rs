@@ -119,6 +119,13 @@ impl Hints {
         self.watch_one("", identity);
     }
 
+    /// Watches the source's folder no more.
+    pub(super) fn end_root(&mut self) {
+        if self.watched.remove("").is_some() {
+            self.watch.end(&self.folder);
+        }
+    }
+
     /// Watches these folders below the source's, and no others.
     pub(super) fn watch_below(&mut self, folders: &[(String, Identity)]) {
         let is_gone = |name: &String| !name.is_empty() && folders.iter().all(|it| it.0 != *name);
