@@ -315,7 +315,9 @@ impl Directory {
         }
         let (feed, offset) = (candidate.name.clone(), opened.offset);
         let changed = opened.stamp.changed_at();
-        let is_fresh = changed.is_some_and(|at| Clock::real().now().since(at) < FRESH);
+        // The times of a share are of another clock.
+        let is_fresh =
+            disk == Disk::Local && changed.is_some_and(|at| Clock::real().now().since(at) < FRESH);
         self.current = Some(Current {
             name: candidate.name,
             shape,

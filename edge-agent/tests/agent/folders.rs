@@ -29,7 +29,7 @@ async fn twenty_thousand_files_are_read_the_oldest_first_and_remembered() {
     let memory = world.memory_kib();
     assert!(agent.stop().await.success());
     let from = Instant::now();
-    let agent = world.start();
+    let agent = world.agent().await;
     world.until("all are known", |report| report.status.complete_through.is_some()).await;
     eprintln!("{FILES} files: {first:?}, again {:?}, {memory} KiB", from.elapsed());
     assert!(memory < 24 << 10, "{memory} KiB of memory of its own");
