@@ -309,6 +309,17 @@ impl Buffer {
         self.ask(move |sqlite| sqlite.retry(id, &intake)).await
     }
 
+    /// Returns at most so many marks of a source's feeds, by name, all after `after`: of folders with
+    /// tens of thousands of files.
+    pub async fn marks_after(
+        &self,
+        source: String,
+        after: String,
+        most: u32,
+    ) -> Result<Vec<(String, String)>, BufferError> {
+        self.ask(move |sqlite| sqlite.marks_after(&source, &after, most)).await
+    }
+
     /// Returns what the buffer knows of itself.
     pub async fn figures(&self) -> Result<Figures, BufferError> {
         self.ask(|sqlite| sqlite.figures()).await

@@ -17,6 +17,8 @@ mod input;
 mod run;
 mod status;
 
+use check::Depth;
+
 /// Where the configuration lies unless it is named.
 const CONFIG_FILE: &str = "/etc/frischmarkt/edge.toml";
 
@@ -42,7 +44,11 @@ enum Command {
     /// Runs the agent until it is told to stop (SIGTERM, SIGINT).
     Run,
     /// Checks the configuration and what it names, a line each.
-    Check,
+    Check {
+        /// Connects to every source and says what it sees there.
+        #[arg(long)]
+        probe: bool,
+    },
     Decode(decode::DecodeArgs),
     Backfill(backfill::BackfillArgs),
     /// Tells how the agent is.
@@ -70,7 +76,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     match cli.command {
         Command::Run => run::run(config),
-        Command::Check => check::run(&config),
+        Command::Check { probe } => check::run(&config, Depth::of(probe)),
         Command::Backfill(args) => backfill::run(&config, &args),
         Command::Status { json } => status::run(&config, Shape::of(json)),
         Command::Buffer(command) => buffer::run(&config, &command),

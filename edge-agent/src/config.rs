@@ -49,7 +49,7 @@ use shared::time::{BusinessDay, Clock};
 mod section;
 mod sources;
 
-pub use sources::{DirectoryConfig, Reach, Role, SourceConfig};
+pub use sources::{BundleConfig, DirectoryConfig, Names, Reach, Role, SourceConfig};
 
 use crate::format::article::Articles;
 use crate::format::pseudonym::Pseudonyms;

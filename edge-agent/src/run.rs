@@ -19,7 +19,7 @@ use crate::config::{Config, DirectoryConfig, Reach, Role, SourceConfig};
 use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
 use crate::ship::{self, Link, Shipper};
-use crate::source::directory::{self, Directory};
+use crate::source::directory::{self, Directory, Disk, Marks};
 use crate::status::{Keeper, Through};
 
 mod closing;
@@ -42,6 +42,9 @@ const BACKFILL: &str = "backfill";
 
 /// How often its folder is looked at.
 const BACKFILL_POLL: Duration = Duration::from_secs(10);
+
+/// Marks that are read from the buffer at once, when a folder's files are made known.
+const MARKS_PAGE: u32 = 256;
 
 /// Status records that wait to be sent: the latest one.
 const STATUSES_MAX: usize = 1;
@@ -126,11 +129,11 @@ async fn start_sources(
     let watch = directory::Watch::default();
     for (index, source) in config.sources.iter().enumerate() {
         let intaker = intaker(config, source, (buffer, created_at), stop.clone());
-        let marks = buffer.marks(source.name.clone()).await?;
         let notices = (index, notices.clone());
         match &source.reach {
             Reach::Directory(reach) => {
                 let settings = directory_settings(config, reach);
+                let marks = directory_marks(buffer, &source.name).await?;
                 let directory = Directory::new(settings, marks, watch.clone());
                 sources.spawn(intaker.run(directory, notices));
             }
@@ -178,10 +181,27 @@ fn intaker(
     }
 }
 
-fn directory_settings(config: &Config, reach: &DirectoryConfig) -> directory::Settings {
+/// Reads the marks of a folder's files page by page.
+async fn directory_marks(buffer: &Buffer, source: &str) -> Result<Marks, BufferError> {
+    let (mut marks, mut after) = (Marks::default(), String::new());
+    loop {
+        let page = buffer.marks_after(source.to_owned(), after, MARKS_PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(marks) };
+        after = last.clone();
+        marks.add(&page);
+    }
+}
+
+/// Returns how a folder is read.
+pub(crate) fn directory_settings(config: &Config, reach: &DirectoryConfig) -> directory::Settings {
     directory::Settings {
         path: reach.path.clone(),
+        depth: reach.depth,
+        names: reach.names.clone(),
+        bundle: reach.bundle.clone(),
         processed_folder: reach.processed_folder.clone(),
+        may_empty: reach.may_empty,
+        disk: reach.network.map(|share| if share { Disk::Share("named") } else { Disk::Local }),
         poll: reach.poll,
         tail: reach.tail,
         gather: config.clock.real_span(config.grace / GATHER_SHARE),
@@ -228,12 +248,7 @@ fn with_backfill(mut config: Config) -> anyhow::Result<Config> {
         name: BACKFILL.to_owned(),
         role: Role::Mapped,
         format: Format::Jsonl,
-        reach: Reach::Directory(DirectoryConfig {
-            path,
-            processed_folder: Some(processed),
-            poll: BACKFILL_POLL,
-            tail: BACKFILL_POLL,
-        }),
+        reach: Reach::Directory(DirectoryConfig::emptied(path, processed, BACKFILL_POLL)),
     });
     Ok(config)
 }

@@ -64,6 +64,26 @@ pub enum SourceError {
         #[source]
         source: std::io::Error,
     },
+    /// Files were read from the folder, and it holds none any more.
+    #[error(
+        "the folder {path} is empty, though {known} files of it are known: is it mounted? \
+         where it is emptied by right, say may_empty = true"
+    )]
+    Emptied {
+        /// The folder.
+        path: String,
+        /// How many files are known.
+        known: usize,
+    },
+    /// In the folder's place lies another disk, with none of the files that were read.
+    #[error(
+        "the folder {path} lies on another disk, and none of its known files is there: is it \
+         mounted? where it was exchanged by right, say may_empty = true or start the agent anew"
+    )]
+    Replaced {
+        /// The folder.
+        path: String,
+    },
     /// A file in it cannot be read; the others can.
     #[error("the file {feed} cannot be read")]
     Feed {

@@ -250,6 +250,11 @@ mod tests {
                 format: Format::Jsonl,
                 reach: Reach::Directory(DirectoryConfig {
                     path: PathBuf::new(),
+                    depth: 1,
+                    names: crate::config::Names::new(&["*".to_owned()], &[]).unwrap(),
+                    may_empty: false,
+                    network: None,
+                    bundle: None,
                     processed_folder: None,
                     poll: FILE_PAUSE,
                     tail: FILE_PAUSE,

@@ -146,6 +146,21 @@ impl Sqlite {
         self.execute("forget old sources", sql, &[&names]).map(|_| ())
     }
 
+    /// Returns at most so many marks of a source's feeds after one.
+    pub(super) fn marks_after(
+        &self,
+        source: &str,
+        after: &str,
+        most: u32,
+    ) -> Result<Vec<(String, String)>, BufferError> {
+        self.rows(
+            "SELECT feed, mark FROM source_position WHERE source = ?1 AND feed > ?2 \
+             ORDER BY feed LIMIT ?3",
+            &[&source, &after, &most],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
     /// Returns what the buffer knows of itself.
     pub(super) fn figures(&self) -> Result<Figures, BufferError> {
         figures(&self.connection)

@@ -8,17 +8,33 @@ use shared::log::Chain;
 use super::print;
 use crate::buffer::Key;
 use crate::buffer::inspect::{InspectError, Inspector};
-use crate::config::{Config, Reach};
+use crate::config::{Config, Reach, SourceConfig};
 
-pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+/// How far the sources are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Whether what is named is there.
+    There,
+    /// What is seen of it.
+    Probed,
+}
+
+impl Depth {
+    pub(super) fn of(probe: impl Into<bool>) -> Self {
+        if probe.into() { Self::Probed } else { Self::There }
+    }
+}
+
+pub(super) fn run(config: &Config, depth: Depth) -> anyhow::Result<ExitCode> {
     let mut checks = vec![
         ("configuration".to_owned(), Ok(format!("store {}, zone {}", config.store, config.zone))),
         ("buffer".to_owned(), buffer(config)),
         ("broker".to_owned(), broker(config)),
     ];
     checks.extend(config.sources.iter().map(|source| {
-        let told = match &source.reach {
-            Reach::Directory(reach) => directory(&reach.path),
+        let told = match depth {
+            Depth::There => there(source),
+            Depth::Probed => probed(config, source),
         };
         (format!("source {}", source.name), told)
     }));
@@ -33,6 +49,22 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+fn there(source: &SourceConfig) -> Result<String, String> {
+    match &source.reach {
+        Reach::Directory(reach) => directory(&reach.path),
+    }
+}
+
+/// Connects to a source: every kind has a `probe` of its own.
+fn probed(config: &Config, source: &SourceConfig) -> Result<String, String> {
+    let told = match &source.reach {
+        Reach::Directory(reach) => {
+            crate::source::directory::probe(&crate::run::directory_settings(config, reach))
+        }
+    };
+    told.map_err(|error| Chain(&error).to_string())
 }
 
 fn directory(path: &Path) -> Result<String, String> {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::format::{Choice, Context, Decoder, Format, Framed, Framer, Item, Refusal, Unit};
+use crate::source::directory::bundle::Bundle;
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -24,7 +25,7 @@ pub(super) struct Input {
     /// The file with the format's own settings.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// The file, or - for the standard input.
+    /// The file, or - for the standard input; a folder is read as one bundle.
     file: PathBuf,
 }
 
@@ -73,6 +74,9 @@ pub(super) fn refuse_command(error: &anyhow::Error) -> io::Result<()> {
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(io::stdin().lock()));
+    }
+    if path.is_dir() {
+        return Ok(Box::new(Bundle::open(path)?));
     }
     Ok(Box::new(File::open(path)?))
 }

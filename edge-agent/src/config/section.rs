@@ -164,6 +164,22 @@ impl Section {
         }
     }
 
+    /// Returns a list of texts, or nothing where none is given. One that is no such list is a fault.
+    pub(super) fn texts(&mut self, key: &str) -> Option<Option<Vec<String>>> {
+        let Some(value) = self.take(key) else { return Some(None) };
+        let texts = value.as_array().map(|list| list.iter().map(Value::as_str));
+        let texts: Option<Vec<String>> = texts.and_then(|mut texts| {
+            texts.try_fold(Vec::new(), |mut all, text| {
+                all.push(text?.to_owned());
+                Some(all)
+            })
+        });
+        if texts.is_none() {
+            self.fault(key, format!("{value} must be a list of texts in quotes"));
+        }
+        texts.map(Some)
+    }
+
     /// Returns a number within bounds, or its default.
     pub(super) fn number(&mut self, key: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
         let Some(value) = self.take(key) else { return default };

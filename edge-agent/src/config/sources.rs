@@ -6,7 +6,7 @@ use crate::format::{Choice, Format};
 
 mod directory;
 
-pub use directory::DirectoryConfig;
+pub use directory::{BundleConfig, DirectoryConfig, Names};
 
 /// One way to reach tills.
 #[derive(Debug, Clone)]

@@ -294,3 +294,6 @@ impl Role {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,41 +1,75 @@
-//! A folder that tills drop files into: renamed into place, or written where they lie.
+//! Folders that tills drop files into: renamed into place, or written where they lie. Nothing in them
+//! is written, moved or removed unless that is asked for.
 //!
 //! The names are looked at in turn, the oldest file first. Hints from the kernel only shorten the
-//! wait; what decides is the listing. A file's mark is the offset of its last unit's end and the
-//! SHA-256 of all bytes before it: a file whose beginning has changed is another file and is read
-//! from its start. That size and time stand still proves nothing: an unfinished tail waits until
-//! the file is closed or moved into place, which the kernel tells, or until it is old.
+//! wait; what decides is the listing. A file's mark is the offset of its last unit's end and a hash
+//! of all bytes before it: a file whose beginning has changed is another file and is read from its
+//! start. That size and time stand still proves nothing: an unfinished tail waits until the file is
+//! closed or moved into place, which the kernel tells, or until it is old. That files are gone is no
+//! quiet day: a folder that held some and holds none is a source that is down.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use shared::log::Chain;
 use shared::time::{Clock, Timestamp};
 use tokio::time::Instant;
 
 use super::{Completeness, Ending, Event, Fate, Source, SourceError};
+use crate::config::{BundleConfig, Names};
 
+pub mod bundle;
 mod file;
 mod hints;
+mod known;
+mod listing;
+mod mount;
+mod probe;
+mod stamp;
 
-use file::{Chunk, Known, OpenFile, Trail};
+use file::{Chunk, OpenFile, Trail};
 use hints::Hints;
 pub use hints::Watch;
+pub use known::Marks;
+use known::{Files, Habits, Look, Mark, State};
+use listing::Listed;
+pub use mount::Disk;
+use mount::{Identity, Mount};
+pub use probe::probe;
+use stamp::{Candidate, Shape, Stamp};
 
-/// Share of the time that listing the folder may take: a large folder is listed less often.
+/// Part of the time that listing the folder may take where hints come: one in so many.
 const LISTING_SHARE: u32 = 100;
+
+/// The same where only the listing tells: what is new waits for it.
+const LISTING_SHARE_POLLED: u32 = 4;
 
 /// Files whose growth is followed: a store's tills, several times over.
 const TRAILS_MAX: usize = 64;
+
+/// A file changed so shortly ago can change once more without the clock of its disk moving: some
+/// kernels count times in steps of 10 ms.
+const FRESH: Duration = Duration::from_millis(20);
 
 /// What a source needs to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The folder.
     pub path: PathBuf,
+    /// Levels of folders that are looked into.
+    pub depth: u32,
+    /// Which files are read.
+    pub names: Names,
+    /// What makes a folder one feed.
+    pub bundle: Option<BundleConfig>,
     /// Where files go that are read to their end.
     pub processed_folder: Option<PathBuf>,
+    /// Whether a folder without files is no fault.
+    pub may_empty: bool,
+    /// The disk, where it is not to be found out.
+    pub disk: Option<Disk>,
     /// How often the folder is listed where no hint comes.
     pub poll: Duration,
     /// Age at which an unfinished file is taken for finished.
@@ -46,43 +80,16 @@ pub struct Settings {
     pub clock: Clock,
 }
 
-/// Where a file stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
-    offset: u64,
-    hash: String,
-    /// The file as it was when it was last read to its end; empty where it was not.
-    stamp: String,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    /// Being read, or with a tail that waits.
-    #[default]
-    Open,
-    /// Read to its end.
-    Done,
-}
-
-/// A file that is to be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    modified: Timestamp,
-    name: String,
-    stamp: String,
-}
-
 /// A folder of files.
 pub struct Directory {
-    settings: Settings,
-    marks: BTreeMap<String, Mark>,
-    closed: BTreeSet<String>,
+    settings: Arc<Settings>,
+    files: Arc<Mutex<Files>>,
     /// Of files that may grow; the others are hashed from their start.
     trails: BTreeMap<String, Trail>,
     hints: Hints,
     queue: VecDeque<Candidate>,
+    /// Files of which only the times seem to have moved.
+    moved: VecDeque<Candidate>,
     current: Option<Current>,
     listing: Listing,
 }
@@ -90,7 +97,11 @@ pub struct Directory {
 /// The file that is being read.
 struct Current {
     name: String,
-    stamp: String,
+    shape: Shape,
+    stamp: Stamp,
+    /// Whether a change after this reading shows in the stamp.
+    stamp_tells: bool,
+    edges: Option<u64>,
     /// Absent while it is read, and after its end.
     file: Option<OpenFile>,
     /// What stands before `base`.
@@ -99,6 +110,8 @@ struct Current {
     /// Bytes after `base`: at most what the framer holds and one chunk.
     pending: Vec<u8>,
     finished: bool,
+    /// It ends in the midst of packed bytes.
+    torn: bool,
     ending: Option<Ending>,
     mark: Option<Mark>,
 }
@@ -108,25 +121,44 @@ struct Listing {
     began: Timestamp,
     next: Instant,
     tell_idle: bool,
+    /// More have something new than the queue took.
+    more: bool,
+    mount: Option<Mount>,
+    parts: usize,
+    unnamed_told: bool,
 }
 
 impl Directory {
     /// Makes a source that goes on where the marks say.
-    pub fn new(settings: Settings, marks: Vec<(String, String)>, watch: Watch) -> Self {
-        // A mark that cannot be read costs a second reading of its file, nothing else.
-        let read = |(name, mark): (String, String)| Some((name, serde_json::from_str(&mark).ok()?));
-        let marks = marks.into_iter().filter_map(read).collect();
-        let began = settings.clock.now();
+    pub fn new(settings: Settings, marks: Marks, watch: Watch) -> Self {
+        let habits = Habits {
+            tail: settings.tail,
+            settle: settings.bundle.as_ref().map_or(Duration::ZERO, |bundle| bundle.settle),
+            moves: settings.processed_folder.is_some(),
+        };
+        let listing = Listing {
+            began: settings.clock.now(),
+            next: Instant::now(),
+            tell_idle: false,
+            more: false,
+            mount: None,
+            parts: 1,
+            unnamed_told: false,
+        };
         Self {
             hints: Hints::new(settings.path.clone(), watch),
-            settings,
-            marks,
-            closed: BTreeSet::new(),
+            settings: Arc::new(settings),
+            files: Arc::new(Mutex::new(Files::new(marks, habits))),
             trails: BTreeMap::new(),
             queue: VecDeque::new(),
+            moved: VecDeque::new(),
             current: None,
-            listing: Listing { began, next: Instant::now(), tell_idle: false },
+            listing,
         }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until something may have come, then fills the queue.
@@ -135,102 +167,201 @@ impl Directory {
             hinted = self.hints.next() => Some(hinted),
             () = tokio::time::sleep_until(self.listing.next) => None,
         };
-        match hinted {
-            Some(hint) => {
-                let mut names = self.hints.drain(Some(hint), &mut self.closed);
-                tokio::time::sleep(self.settings.gather).await;
-                names.extend(self.hints.drain(None, &mut self.closed));
-                self.queue_names(names).await;
-                Ok(())
-            }
-            None => self.list().await,
-        }
+        let Some(hint) = hinted else { return self.list().await };
+        let mut names = self.drain(Some(hint));
+        tokio::time::sleep(self.settings.gather).await;
+        names.extend(self.drain(None));
+        self.queue_names(names).await
     }
 
-    async fn queue_names(&mut self, names: BTreeSet<String>) {
-        let folder = self.settings.path.clone();
+    fn drain(&mut self, first: Option<hints::Hint>) -> BTreeSet<String> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        self.hints.drain(first, |name, writer| files.note_writer(name, writer))
+    }
+
+    async fn queue_names(&mut self, names: BTreeSet<String>) -> Result<(), SourceError> {
+        let (settings, files) = (Arc::clone(&self.settings), Arc::clone(&self.files));
         let looked = blocking(move || {
-            names.iter().filter_map(|name| candidate(&folder, name)).collect::<Vec<_>>()
+            let ask = |name: &String| match listing::candidate(&settings, name) {
+                Ok(found) => found.map(Ok),
+                Err(error) => Some(Err((name.clone(), error))),
+            };
+            let mut found = names.iter().filter_map(ask).collect::<Result<Vec<_>, _>>()?;
+            let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            found.retain(|it| !files.is_left_alone(&it.name) && files.look(it).is_some());
+            Ok(found)
         });
-        let found = looked.await;
-        self.queue_candidates(found);
+        let mut found = looked.await.map_err(|(name, source)| self.unreadable(name, source))?;
+        found.sort();
+        self.queue.extend(found);
+        Ok(())
     }
 
     async fn list(&mut self) -> Result<(), SourceError> {
         let (began, from) = (self.settings.clock.now(), Instant::now());
         self.listing.next = from + self.settings.poll;
-        self.hints.watch();
-        let folder = self.settings.path.clone();
-        let listed = blocking(move || list(&folder)).await;
-        let found = listed.map_err(|source| SourceError::Folder {
-            path: self.settings.path.display().to_string(),
-            source,
-        })?;
-        self.queue_candidates(found);
-        self.listing.began = began;
-        self.listing.tell_idle = true;
-        let pause = (from.elapsed() * LISTING_SHARE).max(self.settings.poll);
-        self.listing.next = Instant::now() + pause;
-        Ok(())
-    }
-
-    fn queue_candidates(&mut self, found: Vec<Candidate>) {
-        let mut wanted: Vec<Candidate> =
-            found.into_iter().filter(|candidate| self.is_wanted(candidate)).collect();
-        wanted.sort();
+        self.listing.more = false;
+        let mount = self.mount().await?;
+        let (settings, files) = (Arc::clone(&self.settings), Arc::clone(&self.files));
+        let parts = self.listing.parts;
+        let listed = blocking(move || {
+            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            files.disk = mount.disk;
+            listing::list(&settings, &mut files, parts)
+        });
+        let listed = listed.await.map_err(|(path, source)| folder_error(&path, source))?;
+        self.judge(mount, &listed)?;
+        self.files().end_round(listed.matched);
+        if mount.disk == Disk::Local {
+            self.hints.watch_root(mount.identity);
+        }
+        self.listing.mount = Some(mount);
+        self.listing.parts = listing::parts(listed.moved_count);
+        self.listing.more = listed.more;
+        if mount.disk == Disk::Local && self.settings.bundle.is_none() {
+            self.hints.watch_below(&listed.folders);
+        }
+        let wanted = listed.found.into_iter();
         self.queue.extend(wanted);
-    }
-
-    /// Tells whether a file has something new: other bytes, or a tail that waits no more.
-    fn is_wanted(&self, candidate: &Candidate) -> bool {
-        match self.marks.get(&candidate.name) {
-            Some(mark) if mark.stamp == candidate.stamp => {
-                mark.state == State::Open && self.is_finished(candidate)
-            }
-            Some(_) | None => true,
+        self.moved.extend(listed.moved);
+        self.listing.began = began;
+        self.listing.tell_idle = listed.left_alone == 0;
+        let polled = mount.disk != Disk::Local;
+        let share = if polled { LISTING_SHARE_POLLED } else { LISTING_SHARE };
+        self.listing.next = Instant::now() + (from.elapsed() * share).max(self.settings.poll);
+        match listed.unreadable {
+            Some((name, source)) => Err(self.unreadable(name, source)),
+            None => Ok(()),
         }
     }
 
-    fn is_finished(&self, candidate: &Candidate) -> bool {
-        let age = Clock::real().now().since(candidate.modified);
-        self.closed.contains(&candidate.name) || age > self.settings.tail
+    /// Finds out on which disk the folder lies, and has the kernel tell of it where it can.
+    async fn mount(&mut self) -> Result<Mount, SourceError> {
+        let settings = Arc::clone(&self.settings);
+        let found = blocking(move || mount::mount(&settings.path)).await;
+        let mut mount = found.map_err(|source| folder_error(&self.settings.path, source))?;
+        mount.disk = self.settings.disk.unwrap_or(mount.disk);
+        let before = self.listing.mount.map(|mount| mount.disk);
+        match mount.disk {
+            // One in its place gives no hints before it is judged.
+            Disk::Local if self.listing.mount.is_none_or(|it| it.identity == mount.identity) => {
+                self.hints.watch_root(mount.identity);
+            }
+            Disk::Local => self.hints.end_root(),
+            Disk::Share(kind) if before != Some(mount.disk) => {
+                let (folder, poll) = (self.settings.path.display(), self.settings.poll);
+                tracing::info!(%folder, kind, ?poll, "a share gives no hints: it is listed in turn");
+            }
+            Disk::Share(_) => {}
+        }
+        Ok(mount)
+    }
+
+    /// Tells a folder whose files are gone from one in which nothing has happened.
+    fn judge(&mut self, mount: Mount, listed: &Listed) -> Result<(), SourceError> {
+        let path = self.settings.path.display().to_string();
+        if listed.unnamed > 0 && !std::mem::replace(&mut self.listing.unnamed_told, true) {
+            let names = listed.unnamed;
+            tracing::warn!(folder = %path, names, "names that are no UTF-8 are left alone");
+        }
+        let known = self.files().count();
+        if self.settings.may_empty || known == 0 {
+            return Ok(());
+        }
+        if listed.matched == 0 {
+            return Err(SourceError::Emptied { path, known });
+        }
+        let device = |identity: Identity| identity.0;
+        match self.listing.mount.map(|mount| mount.identity) {
+            Some(before) if before == mount.identity => Ok(()),
+            Some(before) if device(before) != device(mount.identity) && listed.known == 0 => {
+                Err(SourceError::Replaced { path })
+            }
+            Some(_) => {
+                tracing::warn!(folder = %path, "the folder was made or mounted anew");
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     async fn begin(&mut self, candidate: Candidate) -> Result<Option<Event>, SourceError> {
         // It may have been queued twice, by a hint and by the listing.
-        if !self.is_wanted(&candidate) {
+        let (look, finished, (offset, hash)) = {
+            let files = self.files();
+            let finished = files.is_finished(&candidate);
+            (files.look(&candidate), finished, files.place(&candidate.name))
+        };
+        if look.is_none() {
             return Ok(None);
         }
-        let finished = self.is_finished(&candidate);
-        let mark = self.marks.get(&candidate.name).cloned().unwrap_or_default();
-        let path = self.settings.path.join(&candidate.name);
+        let path = self.path(&candidate.name);
         let trail = self.trails.get(&candidate.name).cloned();
-        let known = Known { offset: mark.offset, hash: mark.hash, trail };
-        let opened = blocking(move || OpenFile::open(&path, known)).await;
-        let opened = match opened {
+        let known = file::Known { offset, hash, trail };
+        let (shape, disk) = (candidate.shape, self.files().disk);
+        let opened = blocking(move || {
+            let edged = disk != Disk::Local && shape == Shape::File;
+            let edges = edged.then(|| file::edges(&path)).transpose()?;
+            Ok((OpenFile::open(&path, shape, known)?, edges))
+        });
+        let (opened, edges) = match opened.await {
             Ok(opened) => opened,
             // Gone since it was listed: moved away by whoever owns it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_gone(&error) => return Ok(None),
             Err(source) => return Err(self.unreadable(candidate.name, source)),
         };
+        if shape == Shape::Bundle && opened.stamp != candidate.stamp {
+            return Ok(None);
+        }
         let (feed, offset) = (candidate.name.clone(), opened.offset);
+        let changed = opened.stamp.changed_at();
+        // The times of a share are of another clock.
+        let is_fresh =
+            disk == Disk::Local && changed.is_some_and(|at| Clock::real().now().since(at) < FRESH);
         self.current = Some(Current {
             name: candidate.name,
+            shape,
             stamp: opened.stamp,
+            stamp_tells: !is_fresh,
+            edges,
             file: Some(opened.file),
             trail: Trail { identity: opened.identity, digest: opened.digest, tail: opened.tail },
             base: offset,
             pending: Vec::new(),
             finished,
+            torn: false,
             ending: None,
             mark: None,
         });
         Ok(Some(Event::Begin { feed, offset }))
     }
 
+    /// Looks at the edges of a file whose times have moved: where they are as before, so is the file,
+    /// until it is proved whole again.
+    async fn look_at_edges(&mut self, candidate: Candidate) {
+        if self.files().look(&candidate) != Some(Look::Edges) {
+            self.queue.push_back(candidate);
+            return;
+        }
+        let (path, from) = (self.path(&candidate.name), Instant::now());
+        match blocking(move || file::edges(&path)).await {
+            Ok(edges) if edges == self.files().edges(&candidate.name) => {
+                self.files().times_moved(&candidate);
+            }
+            // One that cannot be read now is told of when it is read whole.
+            Ok(_) | Err(_) => self.queue.push_back(candidate),
+        }
+        self.listing.next += from.elapsed() * LISTING_SHARE_POLLED;
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name == "." { self.settings.path.clone() } else { self.settings.path.join(name) }
+    }
+
     /// A folder with a file that cannot be read is not read to its end.
     fn unreadable(&mut self, feed: String, source: std::io::Error) -> SourceError {
         self.listing.tell_idle = false;
+        self.files().trouble(&feed);
         SourceError::Feed { feed, source }
     }
 
@@ -249,8 +380,12 @@ impl Directory {
                 return Ok(Some(Event::Bytes(bytes)));
             }
             Ok(Chunk::End) if current.finished => Ending::Finished,
+            Ok(Chunk::Torn(why)) if current.finished => Ending::Damaged(why),
             Ok(Chunk::End) => Ending::Open,
-            Ok(Chunk::Damaged(why)) => Ending::Damaged(why),
+            Ok(Chunk::Torn(_)) => {
+                current.torn = true;
+                Ending::Open
+            }
             Err(source) => {
                 let feed = current.name.clone();
                 self.current = None;
@@ -259,6 +394,29 @@ impl Directory {
         };
         current.ending = Some(ending.clone());
         Ok(Some(Event::End(ending)))
+    }
+
+    /// Moves a file away that is read to its end, unless it has changed meanwhile.
+    fn move_away(&mut self, folder: &Path, name: &str, stamp: Stamp) {
+        let outcome = match self.stamp(name) {
+            Ok(found) if found == stamp => move_away(&self.path(name), folder, name),
+            Ok(_) => return,
+            Err(error) if is_gone(&error) => return,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => self.files().forget(name),
+            Err(error) => {
+                self.files().move_failed();
+                tracing::warn!(%name, error = %Chain(&error), "a processed file was not moved");
+            }
+        }
+    }
+
+    fn stamp(&self, name: &str) -> std::io::Result<Stamp> {
+        let path = self.path(name);
+        let meta = std::fs::symlink_metadata(&path)?;
+        if meta.is_dir() { bundle::bundle_stamp(&path) } else { Ok(stamp::stamp(&meta)) }
     }
 }
 
@@ -272,6 +430,10 @@ impl Source for Directory {
                 if let Some(event) = self.begin(candidate).await? {
                     return Ok(event);
                 }
+            } else if let Some(candidate) = self.moved.pop_front() {
+                self.look_at_edges(candidate).await;
+            } else if self.listing.more {
+                self.list().await?;
             } else if std::mem::take(&mut self.listing.tell_idle) {
                 return Ok(Event::Idle(self.listing.began));
             } else {
@@ -288,15 +450,20 @@ impl Source for Directory {
         file::keep_tail(&mut current.trail.tail, &current.pending[..taken]);
         current.pending.drain(..taken);
         current.base = offset;
-        let (stamp, state) = match (&current.ending, completeness) {
-            (None, _) => (String::new(), State::Open),
-            (Some(Ending::Open), Completeness::Partial) => (current.stamp.clone(), State::Open),
+        let state = match (&current.ending, completeness) {
+            (None, _) | (Some(Ending::Open), Completeness::Partial) => State::Open,
+            (Some(Ending::Open), Completeness::Whole) if current.torn => State::Open,
             (Some(Ending::Open), Completeness::Whole)
-            | (Some(Ending::Finished | Ending::Damaged(_)), _) => {
-                (current.stamp.clone(), State::Done)
-            }
+            | (Some(Ending::Finished | Ending::Damaged(_)), _) => State::Done,
         };
-        let mark = Mark { offset, hash: current.trail.digest.hex(), stamp, state };
+        let is_known = current.ending.is_some() && current.stamp_tells;
+        let mark = Mark {
+            offset,
+            hash: format!("{:032x}", file::half(&current.trail.digest)),
+            stamp: is_known.then_some(current.stamp),
+            state,
+            edges: current.edges,
+        };
         let text = serde_json::to_string(&mark).expect("a mark is text and numbers");
         current.mark = Some(mark);
         Some(text)
@@ -305,21 +472,18 @@ impl Source for Directory {
     fn committed(&mut self, _: Fate) {
         let Some(current) = &mut self.current else { return };
         let Some(mark) = current.mark.take() else { return };
-        let (name, done) = (current.name.clone(), mark.state == State::Done);
-        self.marks.insert(name.clone(), mark);
-        if self.trails.len() >= TRAILS_MAX && !self.trails.contains_key(&name) {
-            self.trails.pop_first();
-        }
-        self.trails.insert(name.clone(), current.trail.clone());
-        if !done {
-            return;
-        }
-        self.closed.remove(&name);
-        if let Some(folder) = &self.settings.processed_folder {
-            match move_away(&self.settings.path.join(&name), folder, &name) {
-                Ok(()) => drop(self.marks.remove(&name)),
-                Err(error) => tracing::warn!(%name, %error, "a processed file was not moved"),
+        let (name, trail) = (current.name.clone(), current.trail.clone());
+        let moves = mark.state == State::Done && current.finished;
+        let (shape, stamp) = (current.shape, current.stamp);
+        self.files().commit(&name, &mark);
+        if shape == Shape::File {
+            if self.trails.len() >= TRAILS_MAX && !self.trails.contains_key(&name) {
+                self.trails.pop_first();
             }
+            self.trails.insert(name.clone(), trail);
+        }
+        if moves && let Some(folder) = self.settings.processed_folder.clone() {
+            self.move_away(&folder, &name, stamp);
         }
     }
 }
@@ -329,32 +493,22 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.expect("file operations do not panic")
 }
 
-fn list(folder: &Path) -> std::io::Result<Vec<Candidate>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        // A name that is no UTF-8 is none that a till writes.
-        found.extend(name.to_str().and_then(|name| candidate(folder, name)));
-    }
-    Ok(found)
+fn folder_error(path: &Path, source: std::io::Error) -> SourceError {
+    SourceError::Folder { path: path.display().to_string(), source }
 }
 
-/// Returns what is to be known of a file; nothing where it is none that is read.
-fn candidate(folder: &Path, name: &str) -> Option<Candidate> {
-    let unfinished = name.starts_with('.') || name.ends_with(".tmp") || name.ends_with(".part");
-    if unfinished {
-        return None;
-    }
-    let meta = std::fs::metadata(folder.join(name)).ok().filter(std::fs::Metadata::is_file)?;
-    let modified = Timestamp::from_utc(meta.modified().ok()?.into());
-    Some(Candidate { modified, name: name.to_owned(), stamp: file::stamp(&meta) })
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
 }
 
 /// Moves a file; one of the same name that is there already stays.
 fn move_away(from: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
     let mut to = folder.join(name);
+    if let Some(parent) = to.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
     let mut copy = 1;
-    while to.exists() {
+    while to.symlink_metadata().is_ok() {
         copy += 1;
         to = folder.join(format!("{name}.{copy}"));
     }

@@ -4,6 +4,7 @@
 mod backfill;
 mod cli;
 mod exactly_once;
+mod folders;
 mod formats;
 mod inspection;
 mod joins;

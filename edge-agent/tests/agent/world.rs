@@ -142,6 +142,14 @@ poll_millis = 100
         command
     }
 
+    /// Returns the memory of its own that the running agent holds.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let pid = edge_agent::status::read(self.folder.path()).unwrap().pid;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Waits until the status says so.
     pub(crate) async fn until(&self, what: &str, mut is_so: impl FnMut(&Report) -> bool) {
         let look = async || match edge_agent::status::read(self.folder.path()) {

@@ -2,7 +2,6 @@
 //! or never come (on network folders).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,21 +9,30 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
+use super::mount::Identity;
+
 /// Hints that wait: more are dropped, and the listing finds what they told of.
 const HINTS_MAX: usize = 1024;
-
-/// Closed files that are remembered: more wait for their age.
-const CLOSED_MAX: usize = 4096;
 
 /// What happened to a file.
 pub(super) struct Hint {
     name: String,
-    /// No writer is left, or it was moved into place.
-    closed: bool,
+    writer: Writer,
 }
 
-/// Where the hints of a folder go.
-type Listeners = BTreeMap<PathBuf, mpsc::Sender<Hint>>;
+/// What a hint tells of a file's writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// None is left, or the file was moved into place.
+    Gone,
+    /// One writes.
+    Busy,
+    /// It tells nothing.
+    Unknown,
+}
+
+/// Where the hints of a folder go, and what stands before its names.
+type Listeners = BTreeMap<PathBuf, (mpsc::Sender<Hint>, String)>;
 
 /// The one watcher of all folders: it holds a thread.
 #[derive(Clone)]
@@ -52,19 +60,15 @@ impl Default for Watch {
 
 impl Watch {
     /// Watches a folder anew.
-    fn begin(&self, folder: &Path, tx: mpsc::Sender<Hint>) -> bool {
+    fn begin(&self, folder: &Path, (tx, before): (mpsc::Sender<Hint>, String)) -> bool {
+        self.end(folder);
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(watcher) = watcher.as_mut() else { return false };
         // The lock ends here: the watcher's thread takes it while the watcher waits for the thread.
-        let before = {
-            let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-            listeners.insert(folder.to_owned(), tx)
-        };
-        if before.is_some()
-            && let Err(error) = watcher.unwatch(folder)
-        {
-            tracing::debug!(folder = %folder.display(), %error, "the old folder was not watched");
-        }
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(folder.to_owned(), (tx, before));
         match watcher.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => true,
             Err(error) => {
@@ -73,33 +77,80 @@ impl Watch {
             }
         }
     }
+
+    /// Watches a folder no more, if it ever did.
+    fn end(&self, folder: &Path) {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
+        if listener.is_some()
+            && let Some(watcher) = watcher.as_mut()
+            && let Err(error) = watcher.unwatch(folder)
+        {
+            tracing::debug!(folder = %folder.display(), %error, "the folder was not watched");
+        }
+    }
+
+    /// Tells whether the kernel would tell of what happens in a folder.
+    pub(super) fn fires(folder: &Path) -> Result<(), String> {
+        let mut watcher = notify::recommended_watcher(|_| {}).map_err(|error| error.to_string())?;
+        watcher.watch(folder, RecursiveMode::NonRecursive).map_err(|error| error.to_string())
+    }
 }
 
-/// Hints of one folder.
+/// Hints of a folder and of some below it.
 pub(super) struct Hints {
     folder: PathBuf,
     watch: Watch,
     tx: mpsc::Sender<Hint>,
     rx: mpsc::Receiver<Hint>,
-    /// Which folder is watched: one that was made anew is watched anew.
-    watched: Option<(u64, u64)>,
+    /// Which folders are watched, by name; one that was made anew is watched anew.
+    watched: BTreeMap<String, Identity>,
 }
 
 impl Hints {
     /// Makes hints of a folder that need not be there yet.
     pub(super) fn new(folder: PathBuf, watch: Watch) -> Self {
         let (tx, rx) = mpsc::channel(HINTS_MAX);
-        Self { folder, watch, tx, rx, watched: None }
+        Self { folder, watch, tx, rx, watched: BTreeMap::new() }
     }
 
-    /// Watches the folder if it does not yet. Where that fails the listing does the work alone.
-    pub(super) fn watch(&mut self) {
-        let identity = std::fs::metadata(&self.folder).ok().map(|meta| (meta.dev(), meta.ino()));
-        if self.watched == identity {
+    /// Watches the source's folder if it does not yet. Where that fails the listing does the work.
+    pub(super) fn watch_root(&mut self, identity: Identity) {
+        self.watch_one("", identity);
+    }
+
+    /// Watches the source's folder no more.
+    pub(super) fn end_root(&mut self) {
+        if self.watched.remove("").is_some() {
+            self.watch.end(&self.folder);
+        }
+    }
+
+    /// Watches these folders below the source's, and no others.
+    pub(super) fn watch_below(&mut self, folders: &[(String, Identity)]) {
+        let is_gone = |name: &String| !name.is_empty() && folders.iter().all(|it| it.0 != *name);
+        let gone: Vec<String> = self.watched.keys().filter(|name| is_gone(name)).cloned().collect();
+        for name in gone {
+            self.watched.remove(&name);
+            self.watch.end(&self.folder.join(name));
+        }
+        folders.iter().for_each(|(name, identity)| self.watch_one(name, *identity));
+    }
+
+    fn watch_one(&mut self, name: &str, identity: Identity) {
+        if self.watched.get(name) == Some(&identity) {
             return;
         }
-        let begun = identity.is_some() && self.watch.begin(&self.folder, self.tx.clone());
-        self.watched = identity.filter(|_| begun);
+        let before = if name.is_empty() { String::new() } else { format!("{name}/") };
+        if self.watch.begin(&self.path(name), (self.tx.clone(), before)) {
+            self.watched.insert(name.to_owned(), identity);
+        } else {
+            self.watched.remove(name);
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
     }
 
     /// Waits for a hint.
@@ -107,18 +158,16 @@ impl Hints {
         self.rx.recv().await.expect("the sender is kept here")
     }
 
-    /// Returns the names that a hint and all that wait behind it tell of, and notes closed files.
+    /// Returns the names that a hint and all that wait behind it tell of, and notes their writers.
     pub(super) fn drain(
         &mut self,
         first: Option<Hint>,
-        closed: &mut BTreeSet<String>,
+        mut note: impl FnMut(&str, Writer),
     ) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         let mut next = first.or_else(|| self.rx.try_recv().ok());
         while let Some(hint) = next {
-            if hint.closed && closed.len() < CLOSED_MAX {
-                closed.insert(hint.name.clone());
-            }
+            note(&hint.name, hint.writer);
             names.insert(hint.name);
             next = self.rx.try_recv().ok();
         }
@@ -127,18 +176,19 @@ impl Hints {
 }
 
 fn tell(listeners: &Listeners, event: &notify::Event) {
-    let closed = match event.kind {
+    let writer = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => true,
-        EventKind::Create(_) | EventKind::Modify(_) => false,
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Writer::Gone,
+        EventKind::Modify(ModifyKind::Data(_)) => Writer::Busy,
+        EventKind::Create(_) | EventKind::Modify(_) => Writer::Unknown,
         EventKind::Access(_) | EventKind::Remove(_) | EventKind::Any | EventKind::Other => return,
     };
     for path in &event.paths {
-        let tx = path.parent().and_then(|folder| listeners.get(folder));
-        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-        if let (Some(tx), Some(name)) = (tx, name) {
+        let listener = path.parent().and_then(|folder| listeners.get(folder));
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let (Some((tx, before)), Some(name)) = (listener, name) {
             // A hint too many is dropped: the listing finds what it told of.
-            drop(tx.try_send(Hint { name, closed }));
+            drop(tx.try_send(Hint { name: format!("{before}{name}"), writer }));
         }
     }
 }
