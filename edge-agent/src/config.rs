@@ -47,7 +47,7 @@ use shared::time::{BusinessDay, Clock};
 mod section;
 mod sources;
 
-pub use sources::{DirectoryConfig, Reach, SourceConfig};
+pub use sources::{CursorKind, DirectoryConfig, HttpConfig, Reach, SourceConfig};
 
 use crate::format::article::Articles;
 use crate::format::pseudonym::Pseudonyms;

@@ -17,6 +17,7 @@ use crate::config::{Config, DirectoryConfig, Reach, SourceConfig};
 use crate::format::Context;
 use crate::ship::{self, Link, Shipper};
 use crate::source::directory::{self, Directory};
+use crate::source::http::Http;
 use crate::status::{Keeper, Through};
 
 mod closing;
@@ -64,6 +65,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 let settings = directory_settings(&config, reach);
                 let directory = Directory::new(settings, marks, watch.clone());
                 sources.spawn(intaker.run(directory, notices));
+            }
+            Reach::Http(reach) => {
+                let seed = u64::from(std::process::id()) << 16 | index as u64;
+                let service = Http::new(reach.clone(), config.clock, marks, seed);
+                sources.spawn(intaker.run(service, notices));
             }
         }
     }

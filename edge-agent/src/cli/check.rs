@@ -19,6 +19,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     checks.extend(config.sources.iter().map(|source| {
         let told = match &source.reach {
             Reach::Directory(reach) => directory(&reach.path),
+            Reach::Http(reach) => Ok(format!("is asked every {} s", reach.poll.as_secs())),
         };
         (format!("source {}", source.name), told)
     }));
