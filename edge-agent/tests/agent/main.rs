@@ -4,9 +4,11 @@
 mod cli;
 mod exactly_once;
 mod formats;
+mod http;
 mod outage;
 mod poslog;
 mod reading;
+mod rest;
 mod restart;
 mod sources;
 mod world;
