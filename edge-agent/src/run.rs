@@ -67,8 +67,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 sources.spawn(intaker.run(directory, notices));
             }
             Reach::Http(reach) => {
-                let seed = u64::from(std::process::id()) << 16 | index as u64;
-                let service = Http::new(reach.clone(), config.clock, marks, seed);
+                let service = Http::new(reach.clone(), config.clock, marks);
                 sources.spawn(intaker.run(service, notices));
             }
         }

@@ -10,7 +10,7 @@ use shared::time::{Clock, Timestamp};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Completeness, Ending, Event, Fate, Source, SourceError};
-use crate::config::HttpConfig;
+use crate::config::{CursorKind, HttpConfig};
 use crate::digest;
 use client::{Answer, ClientError, Question};
 use cursor::{Learned, Mark};
@@ -73,8 +73,10 @@ struct Known {
 }
 
 impl Http {
-    /// Goes on where the marks say. The seed tells this source's waits from others'.
-    pub fn new(config: HttpConfig, clock: Clock, marks: Vec<(String, String)>, seed: u64) -> Self {
+    /// Goes on where the marks say.
+    pub fn new(config: HttpConfig, clock: Clock, marks: Vec<(String, String)>) -> Self {
+        // The moment tells this agent's waits from those of all others that lost the same service.
+        let seed = clock.now().unix_millis().unsigned_abs();
         let kept = marks.into_iter().find(|(feed, _)| feed == FEED);
         let mark = kept.and_then(|(_, mark)| serde_json::from_str(&mark).ok());
         Self {
@@ -137,7 +139,8 @@ impl Http {
                 let same = known.is_some_and(|known| known.digest == digest);
                 let nothing = learned.rows == 0 && next == self.mark;
                 // Rows up to the mark's own come again where a service counts from it, not behind it.
-                let old = !more && next.is_like(&self.mark);
+                let counts_from = self.config.cursor != CursorKind::Opaque;
+                let old = counts_from && !more && next.is_like(&self.mark);
                 if same || nothing || old {
                     self.go_on(next, more);
                 } else {
@@ -229,7 +232,7 @@ impl Source for Http {
 
 /// Asks once, as the first round does, and tells what came. Changes nothing.
 pub async fn probe(config: &HttpConfig) -> Result<String, SourceError> {
-    let mut http = Http::new(config.clone(), Clock::real(), Vec::new(), 0);
+    let mut http = Http::new(config.clone(), Clock::real(), Vec::new());
     http.fetch().await?;
     let url = without_query(&config.url);
     Ok(match &http.page {

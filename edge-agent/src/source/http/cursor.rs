@@ -232,3 +232,85 @@ fn escaped(text: &str) -> String {
         |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(escape).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(cursor: CursorKind, list: Option<&str>) -> HttpConfig {
+        HttpConfig {
+            url: "http://till/a?f={from}&t={time}&i={id}".to_owned(),
+            post: false,
+            body: None,
+            cursor,
+            list: list.map(str::to_owned),
+            time_field: if cursor == CursorKind::Version { "version" } else { "at" }.to_owned(),
+            id_field: "id".to_owned(),
+            start: 0,
+            overlap: Duration::from_secs(60),
+            poll: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            page_bytes_max: 1000,
+            header: None,
+            ca: None,
+        }
+    }
+
+    fn learn(mark: &mut Mark, page: &str, config: &HttpConfig) -> (usize, bool) {
+        let learned = mark.learn(page.as_bytes(), config).unwrap();
+        // A mark outlives the agent as text.
+        *mark = serde_json::from_str(&serde_json::to_string(&learned.next).unwrap()).unwrap();
+        (learned.rows, learned.more)
+    }
+
+    #[test]
+    fn a_time_and_an_id_lead_on_and_the_next_round_reaches_back() {
+        let config = config(CursorKind::TimeId, None);
+        let mut mark = Mark::new(&config);
+        let page = r#"[{"at":"2026-11-23 09:41:00","id":9},{"at":"2026-11-23T09:41:00Z","id":10}]"#;
+        assert_eq!(learn(&mut mark, page, &config), (2, true));
+        assert!(mark.request(&config).0.ends_with("&t=2026-11-23T09:41:00Z&i=10"));
+        assert_eq!(learn(&mut mark, "[]", &config), (0, false));
+        assert!(mark.request(&config).0.ends_with("&t=2026-11-23T09:40:00Z&i=0"));
+        assert_eq!(learn(&mut mark, page, &config), (2, true));
+        // The same page again leads no further: the round ends.
+        assert_eq!(learn(&mut mark, page, &config), (2, false));
+    }
+
+    #[test]
+    fn a_version_leads_on_until_a_page_is_empty() {
+        let config = config(CursorKind::Version, Some("data"));
+        let mut mark = Mark::new(&config);
+        let page = r#"{"data":[{"version":7},{"version":"12"}],"version":{"max":12}}"#;
+        assert_eq!(learn(&mut mark, page, &config), (2, true));
+        assert!(mark.request(&config).0.contains("f=12&"));
+        assert_eq!(learn(&mut mark, r#"{"data":[]}"#, &config), (0, false));
+        assert!(mark.request(&config).0.contains("f=12&"));
+    }
+
+    #[test]
+    fn a_services_word_goes_along_and_the_query_stays_until_the_last_page() {
+        let mut config = config(CursorKind::Opaque, Some("orders"));
+        config.body = Some(r#"{"start_at":"{updated_at}"}"#.to_owned());
+        let mut mark = Mark::new(&config);
+        let body = |mark: &Mark| mark.request(&config).1.unwrap();
+        assert_eq!(body(&mark), r#"{"start_at":"1970-01-01T00:00:00Z"}"#);
+        let first = r#"{"orders":[{"at":"2026-11-23T09:41:00Z"}],"cursor":"a\"b"}"#;
+        assert_eq!(learn(&mut mark, first, &config), (1, true));
+        assert_eq!(body(&mark), r#"{"start_at":"1970-01-01T00:00:00Z","cursor":"a\"b"}"#);
+        assert_eq!(learn(&mut mark, first, &config), (1, false), "a word that leads back");
+        assert_eq!(body(&mark), r#"{"start_at":"2026-11-23T09:40:00Z"}"#);
+        assert_eq!(learn(&mut mark, "{}", &config), (0, false));
+    }
+
+    #[test]
+    fn what_tells_no_place_is_a_fault_and_moves_nothing() {
+        let config = config(CursorKind::TimeId, Some("rows"));
+        let mark = Mark::new(&config);
+        for page in
+            ["<html>", r#"{"rows":7}"#, r#"{"rows":[{"id":1}]}"#, r#"[{"at":"soon","id":1}]"#]
+        {
+            assert!(mark.learn(page.as_bytes(), &config).is_err(), "{page}");
+        }
+    }
+}
