@@ -54,7 +54,7 @@ fn the_acceptance_requests_count_by_what_they_are() {
         let [receipt] = read.as_slice() else { panic!("{number} holds {} receipts", read.len()) };
         match worth {
             Ok(cents) => {
-                assert_eq!((receipt.counts, receipt.total_cents.0), (true, cents), "{number}")
+                assert_eq!((receipt.counts, receipt.total_cents.0), (true, cents), "{number}");
             }
             Err(why) => {
                 let reason = receipt.reason.as_ref().map(ToString::to_string);
