@@ -49,7 +49,9 @@ use shared::time::{BusinessDay, Clock};
 mod section;
 mod sources;
 
-pub use sources::{BundleConfig, DirectoryConfig, Names, Reach, Role, SourceConfig};
+pub use sources::{
+    BundleConfig, CursorKind, DirectoryConfig, HttpConfig, Names, Reach, Role, SourceConfig,
+};
 
 use crate::format::article::Articles;
 use crate::format::pseudonym::Pseudonyms;
@@ -347,7 +349,9 @@ mod tests {
         assert_eq!((config.grace.as_secs(), config.holding.as_secs()), (5, 10));
         assert_eq!(config.kafka.topic_prefix, "frischmarkt.");
         assert!(!config.first_box && config.pseudonyms.is_none());
-        let Reach::Directory(directory) = &config.sources[0].reach;
+        let Reach::Directory(directory) = &config.sources[0].reach else {
+            panic!("a folder is configured");
+        };
         assert!(directory.processed_folder.is_none());
         let day = config.oldest_business_day.date();
         assert_eq!(Clock::real().now().utc().date_naive() - day, chrono::TimeDelta::days(400));

@@ -13,12 +13,15 @@ use shared::minute::Closing;
 use shared::receipt::{Receipt, StockMovement};
 
 pub mod article;
+mod fiskaltrust;
 mod held;
+mod json;
 pub mod jsonl;
 pub mod poslog;
 pub mod pseudonym;
 mod registry;
 pub mod settle;
+mod square;
 pub mod stamp;
 
 use article::Articles;

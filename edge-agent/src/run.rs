@@ -20,6 +20,7 @@ use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
 use crate::ship::{self, Link, Shipper};
 use crate::source::directory::{self, Directory, Disk, Marks};
+use crate::source::http::Http;
 use crate::status::{Keeper, Through};
 
 mod closing;
@@ -136,6 +137,11 @@ async fn start_sources(
                 let marks = directory_marks(buffer, &source.name).await?;
                 let directory = Directory::new(settings, marks, watch.clone());
                 sources.spawn(intaker.run(directory, notices));
+            }
+            Reach::Http(reach) => {
+                let marks = buffer.marks(source.name.clone()).await?;
+                let service = Http::new(reach.clone(), config.clock, marks);
+                sources.spawn(intaker.run(service, notices));
             }
         }
     }

@@ -6,6 +6,7 @@ use std::future::Future;
 use shared::time::Timestamp;
 
 pub mod directory;
+pub mod http;
 
 /// What a source says next.
 #[derive(Debug)]
@@ -83,6 +84,15 @@ pub enum SourceError {
     Replaced {
         /// The folder.
         path: String,
+    },
+    /// A service does not answer, or not with what can be read.
+    #[error("the service {url} cannot be read")]
+    Endpoint {
+        /// Its URL, without the query.
+        url: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file in it cannot be read; the others can.
     #[error("the file {feed} cannot be read")]

@@ -54,6 +54,7 @@ pub(super) fn run(config: &Config, depth: Depth) -> anyhow::Result<ExitCode> {
 fn there(source: &SourceConfig) -> Result<String, String> {
     match &source.reach {
         Reach::Directory(reach) => directory(&reach.path),
+        Reach::Http(reach) => Ok(format!("is asked every {} s", reach.poll.as_secs())),
     }
 }
 
@@ -63,8 +64,15 @@ fn probed(config: &Config, source: &SourceConfig) -> Result<String, String> {
         Reach::Directory(reach) => {
             crate::source::directory::probe(&crate::run::directory_settings(config, reach))
         }
+        Reach::Http(reach) => waited(crate::source::http::probe(reach)),
     };
     told.map_err(|error| Chain(&error).to_string())
+}
+
+/// Waits for a probe that crosses a network.
+fn waited<T>(probe: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime of one thread starts").block_on(probe)
 }
 
 fn directory(path: &Path) -> Result<String, String> {

@@ -5,8 +5,10 @@ use super::Section;
 use crate::format::{Choice, Format};
 
 mod directory;
+mod http;
 
 pub use directory::{BundleConfig, DirectoryConfig, Names};
+pub use http::{CursorKind, HttpConfig};
 
 /// One way to reach tills.
 #[derive(Debug, Clone)]
@@ -41,10 +43,12 @@ pub enum Role {
 pub enum Reach {
     /// A folder of files.
     Directory(DirectoryConfig),
+    /// A service that is asked over HTTP.
+    Http(HttpConfig),
 }
 
 /// All kinds of sources, as a configuration names them.
-const KINDS: [&str; 1] = ["directory"];
+const KINDS: [&str; 2] = ["directory", "http"];
 
 /// Reads all sources. Their names must differ: a source's place in its feeds is kept by its name.
 pub(super) fn read(root: &mut Section) -> Option<Vec<SourceConfig>> {
@@ -72,6 +76,7 @@ fn source(section: &mut Section) -> Option<SourceConfig> {
     let role = role(section);
     let reach = match kind.as_deref()? {
         "directory" => directory::read(section).map(Reach::Directory),
+        "http" => http::read(section).map(Reach::Http),
         other => {
             let what = format!("{other:?} is no kind of source; known are {}", KINDS.join(", "));
             section.fault("kind", what);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 
 use super::poslog::Dialect;
-use super::{Context, Decoder, Framer, jsonl, poslog};
+use super::{Context, Decoder, Framer, fiskaltrust, json, jsonl, poslog, square};
 
 /// What a configuration or command line says of a format.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +25,10 @@ pub enum Format {
     Poslog(Dialect),
     /// Canonical receipts and movements, one JSON document a line.
     Jsonl,
+    /// The journal of the fiskaltrust middleware, JSON.
+    Fiskaltrust,
+    /// Orders of the Square Orders API, JSON.
+    Square,
 }
 
 /// A format that does not exist, or not so.
@@ -72,7 +76,7 @@ pub enum FormatError {
 
 impl Format {
     /// All formats, as a configuration names them.
-    pub const NAMES: [&'static str; 2] = ["poslog", "jsonl"];
+    pub const NAMES: [&'static str; 4] = ["poslog", "jsonl", "fiskaltrust", "square"];
 
     /// Finds a format by what is said of it.
     pub fn find(choice: Choice<'_>) -> Result<Self, FormatError> {
@@ -82,6 +86,8 @@ impl Format {
                 choice.dialect("poslog", Dialect::NAMES).map(Self::Poslog)
             }
             "jsonl" => choice.plain().map(|()| Self::Jsonl),
+            "fiskaltrust" => choice.plain().map(|()| Self::Fiskaltrust),
+            "square" => choice.plain().map(|()| Self::Square),
             other => Err(FormatError::Unknown { found: other.chars().take(64).collect() }),
         }
     }
@@ -91,6 +97,8 @@ impl Format {
         match self {
             Self::Poslog(_) => Box::new(poslog::frame::PoslogFramer::new(start)),
             Self::Jsonl => Box::new(jsonl::JsonlFramer::new(start)),
+            Self::Fiskaltrust => Box::new(json::ListFramer::new(fiskaltrust::LIST, start)),
+            Self::Square => Box::new(json::ListFramer::new(square::LIST, start)),
         }
     }
 
@@ -99,6 +107,8 @@ impl Format {
         match self {
             Self::Poslog(dialect) => Box::new(poslog::PoslogDecoder::new(*dialect, context)),
             Self::Jsonl => Box::new(jsonl::JsonlDecoder::new(context)),
+            Self::Fiskaltrust => Box::new(fiskaltrust::FiskaltrustDecoder::new(context)),
+            Self::Square => Box::new(square::SquareDecoder::new(context)),
         }
     }
 }

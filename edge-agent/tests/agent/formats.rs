@@ -46,12 +46,21 @@ fn nothing_personal_leaves_the_decoder() {
     let bytes = std::fs::read(data("jsonl/lines.jsonl")).unwrap();
     let printed = print(&Format::Jsonl, &context("10", chrono_tz::Europe::Berlin), &bytes);
     assert!(!printed.contains("loyalty 12345"));
+    for (name, file, store) in
+        [("fiskaltrust", "journal.json", "10"), ("square", "orders.json", "L1")]
+    {
+        let bytes = std::fs::read(data(name).join(file)).unwrap();
+        assert!(String::from_utf8_lossy(&bytes).contains("SECRET"));
+        let context = context(store, chrono_tz::Europe::Berlin);
+        let printed = print(&find(name, None).unwrap(), &context, &bytes);
+        assert!(printed.contains("\"counts\":true") && !printed.contains("SECRET"), "{printed}");
+    }
 }
 
 #[test]
 fn a_foreign_file_of_any_size_is_refused_in_bounded_pieces_that_hold_all_of_it() {
     let foreign = "neither <XML> nor JSON ".repeat(400_000);
-    for format in [find("poslog", Some("fakes")).unwrap(), Format::Jsonl] {
+    for format in [find("poslog", Some("fakes")).unwrap(), Format::Jsonl, Format::Square] {
         let framed = frame(&format, foreign.as_bytes(), 64 << 10);
         let pieces: Vec<&Unit> = framed.iter().map(refused).collect();
         assert!(pieces.len() < 20, "{} pieces", pieces.len());
@@ -143,7 +152,7 @@ fn decode_tells_by_its_exit_status_what_became_of_the_file() {
             "a Transaction without its end",
         ),
         (vec!["--format", "poslog", &data("poslog/fakes/receipts.xml")], 2, "ncr-acs, fakes"),
-        (vec!["--format", "csv", "x"], 2, "poslog, jsonl"),
+        (vec!["--format", "csv", "x"], 2, "poslog, jsonl, fiskaltrust, square"),
         (vec!["--format", "jsonl", "--zone", "Europe/Hamburg", "x"], 2, "--zone"),
         (vec!["--format", "jsonl", "/nowhere/at/all"], 1, "/nowhere/at/all"),
     ] {

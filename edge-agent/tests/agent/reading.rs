@@ -51,6 +51,8 @@ pub(crate) const FAMILIES: &[Family] = &[
         zone: chrono_tz::America::New_York,
         ..GERMAN
     },
+    Family { folder: "fiskaltrust", format: "fiskaltrust", ..GERMAN },
+    Family { folder: "square", format: "square", store: "L1", ..GERMAN },
 ];
 
 impl Family {
