@@ -13,10 +13,12 @@ use shared::minute::Closing;
 use shared::receipt::{Receipt, StockMovement};
 
 pub mod article;
+pub mod escpos;
 mod held;
 pub mod jsonl;
 pub mod poslog;
 pub mod pseudonym;
+pub mod receipt_text;
 mod registry;
 pub mod settle;
 pub mod stamp;
