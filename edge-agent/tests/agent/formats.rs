@@ -46,6 +46,13 @@ fn nothing_personal_leaves_the_decoder() {
     let bytes = std::fs::read(data("jsonl/lines.jsonl")).unwrap();
     let printed = print(&Format::Jsonl, &context("10", chrono_tz::Europe::Berlin), &bytes);
     assert!(!printed.contains("loyalty 12345"));
+    let bytes = std::fs::read(data("escpos/rewe/sale.bin")).unwrap();
+    let format = find("escpos", Some("rewe")).unwrap();
+    let printed = print(&format, &context("10", chrono_tz::Europe::Berlin), &bytes);
+    for secret in ["353535", "0134 0000", "955002", "BBBB"] {
+        assert!(String::from_utf8_lossy(&bytes).contains(secret));
+        assert!(!printed.contains(secret), "{secret} stands in {printed}");
+    }
 }
 
 #[test]
@@ -143,7 +150,7 @@ fn decode_tells_by_its_exit_status_what_became_of_the_file() {
             "a Transaction without its end",
         ),
         (vec!["--format", "poslog", &data("poslog/fakes/receipts.xml")], 2, "ncr-acs, fakes"),
-        (vec!["--format", "csv", "x"], 2, "poslog, jsonl"),
+        (vec!["--format", "csv", "x"], 2, "poslog, jsonl, escpos, receipt-text"),
         (vec!["--format", "jsonl", "--zone", "Europe/Hamburg", "x"], 2, "--zone"),
         (vec!["--format", "jsonl", "/nowhere/at/all"], 1, "/nowhere/at/all"),
     ] {
