@@ -44,6 +44,9 @@ pub(super) fn date(text: &str) -> Option<NaiveDate> {
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Some(date);
     }
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
     let (rest, year) = text.rsplit_once('.')?;
     let year: i32 = match year.len() {
         2 => 2000 + year.parse::<u8>().map(i32::from).ok()?,
