@@ -93,7 +93,7 @@ impl CodePage {
             return Some(char::from(byte));
         }
         let found = self.upper().chars().nth(usize::from(byte - 0x80));
-        found.filter(|&found| found != char::REPLACEMENT_CHARACTER)
+        found.filter(|&found| found != char::REPLACEMENT_CHARACTER && !found.is_control())
     }
 
     /// The characters of 80 to FF.
