@@ -205,10 +205,13 @@ impl TextReader {
     fn line(&self, position: u32, goods: &Goods, letters: &Letters) -> Result<Line, ReadFault> {
         let id = |error| ReadFault::Id("article", error);
         let vat = meaning(goods.letter.as_ref(), letters)?;
-        let kind = match goods.kind {
-            LineKind::Sale if goods.amount.0 < 0 && !goods.void => LineKind::Return,
-            LineKind::Deposit if goods.amount.0 < 0 && !goods.void => LineKind::DepositRefund,
-            _ => goods.kind.clone(),
+        let came_in = goods.amount.0 < 0 && !goods.void;
+        let kind = if came_in && goods.kind == LineKind::Sale {
+            LineKind::Return
+        } else if came_in && goods.kind == LineKind::Deposit {
+            LineKind::DepositRefund
+        } else {
+            goods.kind.clone()
         };
         let back = goods.amount.0 < 0 || (goods.amount.0 == 0 && brings_back(&kind));
         let off = bounded("discounts", goods.reductions.iter().map(|(_, cents)| *cents))?;
