@@ -13,12 +13,14 @@ use shared::minute::Closing;
 use shared::receipt::{Receipt, StockMovement};
 
 pub mod article;
+pub mod escpos;
 mod fiskaltrust;
 mod held;
 mod json;
 pub mod jsonl;
 pub mod poslog;
 pub mod pseudonym;
+pub mod receipt_text;
 mod registry;
 pub mod settle;
 mod square;

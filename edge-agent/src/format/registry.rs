@@ -1,11 +1,16 @@
 //! The formats by name. A new one adds its module, a variant, and a line in each `match`.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::escpos::Escpos;
 use super::poslog::Dialect;
-use super::{Context, Decoder, Framer, fiskaltrust, json, jsonl, poslog, square};
+use super::receipt_text::Profile;
+use super::{
+    Context, Decoder, Framer, Refusal, fiskaltrust, json, jsonl, poslog, receipt_text, square,
+};
 
 /// What a configuration or command line says of a format.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +34,10 @@ pub enum Format {
     Fiskaltrust,
     /// Orders of the Square Orders API, JSON.
     Square,
+    /// What a till sends to its printer.
+    Escpos(Box<Escpos>),
+    /// Receipts as plain text, laid out by a profile.
+    ReceiptText(Arc<Profile>),
 }
 
 /// A format that does not exist, or not so.
@@ -76,7 +85,8 @@ pub enum FormatError {
 
 impl Format {
     /// All formats, as a configuration names them.
-    pub const NAMES: [&'static str; 4] = ["poslog", "jsonl", "fiskaltrust", "square"];
+    pub const NAMES: [&'static str; 6] =
+        ["poslog", "jsonl", "fiskaltrust", "square", "escpos", "receipt-text"];
 
     /// Finds a format by what is said of it.
     pub fn find(choice: Choice<'_>) -> Result<Self, FormatError> {
@@ -88,6 +98,8 @@ impl Format {
             "jsonl" => choice.plain().map(|()| Self::Jsonl),
             "fiskaltrust" => choice.plain().map(|()| Self::Fiskaltrust),
             "square" => choice.plain().map(|()| Self::Square),
+            "escpos" => choice.escpos().map(|escpos| Self::Escpos(Box::new(escpos))),
+            "receipt-text" => choice.profile().map(|found| Self::ReceiptText(Arc::new(found))),
             other => Err(FormatError::Unknown { found: other.chars().take(64).collect() }),
         }
     }
@@ -99,6 +111,8 @@ impl Format {
             Self::Jsonl => Box::new(jsonl::JsonlFramer::new(start)),
             Self::Fiskaltrust => Box::new(json::ListFramer::new(fiskaltrust::LIST, start)),
             Self::Square => Box::new(json::ListFramer::new(square::LIST, start)),
+            Self::Escpos(escpos) => escpos.framer(start),
+            Self::ReceiptText(profile) => receipt_text::framer(Arc::clone(profile), start),
         }
     }
 
@@ -109,6 +123,8 @@ impl Format {
             Self::Jsonl => Box::new(jsonl::JsonlDecoder::new(context)),
             Self::Fiskaltrust => Box::new(fiskaltrust::FiskaltrustDecoder::new(context)),
             Self::Square => Box::new(square::SquareDecoder::new(context)),
+            Self::Escpos(escpos) => escpos.decoder(context),
+            Self::ReceiptText(profile) => receipt_text::decoder(Arc::clone(profile), context),
         }
     }
 }
@@ -125,6 +141,33 @@ impl Choice<'_> {
             return Err(fault(format!("{format} needs a dialect")));
         };
         name.parse().map_err(|_| fault(format!("{name:?} is no dialect of {format}")))
+    }
+
+    /// Reads printer and profile: a built-in one by dialect, or settings.
+    fn escpos(&self) -> Result<Escpos, FormatError> {
+        let text = self.settings.unwrap_or("");
+        let fault = |why| FormatError::Settings { format: "escpos", why };
+        Escpos::new(settings("escpos", text)?, self.dialect).map_err(fault)
+    }
+
+    /// Reads the profile of plain text: a built-in one by dialect, or the settings are one.
+    fn profile(&self) -> Result<Profile, FormatError> {
+        let (format, known) = ("receipt-text", Profile::NAMES);
+        match (self.dialect, self.settings) {
+            (Some(name), None) => Profile::built_in(name).map_err(|error| FormatError::Dialect {
+                format,
+                what: error.to_string(),
+                known,
+            }),
+            (None, Some(text)) => Profile::parse(text).map_err(|error| FormatError::Settings {
+                format,
+                why: Refusal::because(&error).reason,
+            }),
+            (None, None) | (Some(_), Some(_)) => {
+                let what = "a dialect or a file of settings is needed, not both".to_owned();
+                Err(FormatError::Dialect { format, what, known })
+            }
+        }
     }
 
     fn plain(&self) -> Result<(), FormatError> {
@@ -145,7 +188,6 @@ impl Choice<'_> {
 }
 
 /// Reads a format's own settings; an unknown key is for the type to refuse.
-#[allow(dead_code, reason = "the first format with settings of its own uses it")]
 pub(super) fn settings<T: DeserializeOwned>(
     format: &'static str,
     text: &str,

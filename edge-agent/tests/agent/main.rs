@@ -3,6 +3,7 @@
 
 mod backfill;
 mod cli;
+mod escpos;
 mod exactly_once;
 mod folders;
 mod formats;

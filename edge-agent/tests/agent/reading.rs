@@ -53,6 +53,21 @@ pub(crate) const FAMILIES: &[Family] = &[
     },
     Family { folder: "fiskaltrust", format: "fiskaltrust", ..GERMAN },
     Family { folder: "square", format: "square", store: "L1", ..GERMAN },
+    Family { folder: "escpos/rewe", format: "escpos", dialect: Some("rewe"), ..GERMAN },
+    Family {
+        folder: "escpos/star",
+        format: "escpos",
+        settings: Some("escpos/star.toml"),
+        ..GERMAN
+    },
+    Family { folder: "receipt-text/rewe", format: "receipt-text", dialect: Some("rewe"), ..GERMAN },
+    Family { folder: "receipt-text/lidl", format: "receipt-text", dialect: Some("lidl"), ..GERMAN },
+    Family {
+        folder: "receipt-text/edeka",
+        format: "receipt-text",
+        dialect: Some("edeka"),
+        ..GERMAN
+    },
 ];
 
 impl Family {

@@ -58,6 +58,8 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("edge-agent", "rustls", &["src/source/http"]),
     ("edge-agent", "rustls_native_certs", &["src/source/http"]),
     ("edge-agent", "hmac", &["src/format/pseudonym"]),
+    ("edge-agent", "regex_lite", &["src/format/receipt_text/pattern"]),
+    ("edge-agent", "data_encoding", &["src/format/escpos/qr"]),
     ("edge-agent", "sd_notify", &["src/status"]),
     ("edge-agent", "x509_parser", &["src/status/certificate"]),
     ("central", "rdkafka", &["src/kafka"]),
