@@ -141,13 +141,13 @@ impl<W: Write> Printer<W> {
         match framed {
             Framed::Refused { unit, reason } => self.refuse(&unit, &reason),
             Framed::Unit(unit) => match self.decoder.decode(&unit) {
-                Ok(items) => items.iter().try_for_each(|item| self.item(item)),
+                Ok(items) => items.iter().try_for_each(|item| self.item(&unit, item)),
                 Err(reason) => self.refuse(&unit, &reason),
             },
         }
     }
 
-    fn item(&mut self, item: &Item) -> io::Result<()> {
+    fn item(&mut self, unit: &Unit, item: &Item) -> io::Result<()> {
         match item {
             Item::Receipt(receipt) => serde_json::to_writer(&mut self.out, receipt)?,
             Item::Movement(movement) => {
@@ -158,6 +158,7 @@ impl<W: Write> Printer<W> {
                 let line = serde_json::json!({ "closing": closing });
                 serde_json::to_writer(&mut self.out, &line)?;
             }
+            Item::Refused(reason) => return self.refuse(unit, reason),
         }
         self.out.write_all(b"\n")
     }

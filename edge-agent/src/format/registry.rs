@@ -1,11 +1,14 @@
 //! The formats by name. A new one adds its module, a variant, and a line in each `match`.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::dsfinvk::DsfinvkSettings;
 use super::poslog::Dialect;
-use super::{Context, Decoder, Framer, jsonl, poslog};
+use super::stock_csv::StockCsvSettings;
+use super::{Context, Decoder, Framer, dsfinvk, edifact, jsonl, poslog, stock_csv};
 
 /// What a configuration or command line says of a format.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +28,12 @@ pub enum Format {
     Poslog(Dialect),
     /// Canonical receipts and movements, one JSON document a line.
     Jsonl,
+    /// The export of a till for the German tax office.
+    Dsfinvk(Arc<DsfinvkSettings>),
+    /// Stock movements as UN/EDIFACT messages.
+    Edifact,
+    /// Stock movements as rows of a table.
+    StockCsv(Arc<StockCsvSettings>),
 }
 
 /// A format that does not exist, or not so.
@@ -72,7 +81,7 @@ pub enum FormatError {
 
 impl Format {
     /// All formats, as a configuration names them.
-    pub const NAMES: [&'static str; 2] = ["poslog", "jsonl"];
+    pub const NAMES: [&'static str; 5] = ["poslog", "jsonl", "dsfinvk", "edifact", "stock-csv"];
 
     /// Finds a format by what is said of it.
     pub fn find(choice: Choice<'_>) -> Result<Self, FormatError> {
@@ -82,6 +91,15 @@ impl Format {
                 choice.dialect("poslog", Dialect::NAMES).map(Self::Poslog)
             }
             "jsonl" => choice.plain().map(|()| Self::Jsonl),
+            "dsfinvk" => {
+                choice.without_dialect()?;
+                DsfinvkSettings::parse(choice.settings).map(Arc::new).map(Self::Dsfinvk)
+            }
+            "edifact" => choice.plain().map(|()| Self::Edifact),
+            "stock-csv" => {
+                choice.without_dialect()?;
+                StockCsvSettings::parse(choice.settings).map(Arc::new).map(Self::StockCsv)
+            }
             other => Err(FormatError::Unknown { found: other.chars().take(64).collect() }),
         }
     }
@@ -91,6 +109,11 @@ impl Format {
         match self {
             Self::Poslog(_) => Box::new(poslog::frame::PoslogFramer::new(start)),
             Self::Jsonl => Box::new(jsonl::JsonlFramer::new(start)),
+            Self::Dsfinvk(_) => Box::new(dsfinvk::frame::ArchiveFramer::new(start)),
+            Self::Edifact => Box::new(edifact::frame::EdifactFramer::new(start)),
+            Self::StockCsv(settings) => {
+                Box::new(stock_csv::frame::StockCsvFramer::new(Arc::clone(settings), start))
+            }
         }
     }
 
@@ -99,6 +122,13 @@ impl Format {
         match self {
             Self::Poslog(dialect) => Box::new(poslog::PoslogDecoder::new(*dialect, context)),
             Self::Jsonl => Box::new(jsonl::JsonlDecoder::new(context)),
+            Self::Dsfinvk(settings) => {
+                Box::new(dsfinvk::DsfinvkDecoder::new(settings.as_ref().clone(), context))
+            }
+            Self::Edifact => Box::new(edifact::EdifactDecoder::new(context)),
+            Self::StockCsv(settings) => {
+                Box::new(stock_csv::StockCsvDecoder::new(Arc::clone(settings), context))
+            }
         }
     }
 }
@@ -119,6 +149,10 @@ impl Choice<'_> {
 
     fn plain(&self) -> Result<(), FormatError> {
         self.without_settings()?;
+        self.without_dialect()
+    }
+
+    fn without_dialect(&self) -> Result<(), FormatError> {
         match self.dialect {
             None => Ok(()),
             Some(found) => Err(FormatError::NoDialects {
@@ -135,7 +169,6 @@ impl Choice<'_> {
 }
 
 /// Reads a format's own settings; an unknown key is for the type to refuse.
-#[allow(dead_code, reason = "the first format with settings of its own uses it")]
 pub(super) fn settings<T: DeserializeOwned>(
     format: &'static str,
     text: &str,

@@ -197,6 +197,7 @@ impl Intaker {
                 Ok(place) => Entry::Closing(slot(place), closing),
                 Err(fault) => Entry::Refused(format!("closing {}: {fault}", closing.closing), None),
             },
+            Item::Refused(refusal) => Entry::Refused(refusal.reason, None),
         }
     }
 

@@ -143,7 +143,7 @@ fn decode_tells_by_its_exit_status_what_became_of_the_file() {
             "a Transaction without its end",
         ),
         (vec!["--format", "poslog", &data("poslog/fakes/receipts.xml")], 2, "ncr-acs, fakes"),
-        (vec!["--format", "csv", "x"], 2, "poslog, jsonl"),
+        (vec!["--format", "csv", "x"], 2, "poslog, jsonl, dsfinvk"),
         (vec!["--format", "jsonl", "--zone", "Europe/Hamburg", "x"], 2, "--zone"),
         (vec!["--format", "jsonl", "/nowhere/at/all"], 1, "/nowhere/at/all"),
     ] {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 
 mod cli;
+mod dsfinvk;
 mod exactly_once;
 mod formats;
 mod outage;
@@ -9,4 +10,5 @@ mod poslog;
 mod reading;
 mod restart;
 mod sources;
+mod stock;
 mod world;
