@@ -68,8 +68,10 @@ impl StockCsvDecoder {
         let settings = &self.settings;
         let text = |field| row.text(field, settings);
         let label = |what, field| {
-            let text = Some(text(field)).filter(|text| !text.is_empty());
-            text.map(Label::new).transpose().map_err(|error| Fault::Id(what, error))
+            // A text over several lines is one of several words.
+            let folded = text(field).split_whitespace().collect::<Vec<_>>().join(" ");
+            let text = Some(folded).filter(|text| !text.is_empty());
+            text.map(|text| Label::new(&text)).transpose().map_err(|error| Fault::Id(what, error))
         };
         let identity = row.identity(settings).ok_or(Fault::Missing("what names the movement"))?;
         let id = MovementId::new(&format!("{}/{identity}", settings.name));
