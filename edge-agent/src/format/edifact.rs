@@ -144,7 +144,7 @@ impl EdifactDecoder {
             text.map(|text| Label::new(text)).transpose().map_err(Fault::Label)
         };
         let order = line.references.get("ON").or_else(|| message.references.get("ON"));
-        let best_before = line.dates.get("361").map(|date| day(date)).transpose()?;
+        let best_before = line.dates.get("361").map(day).transpose()?;
         let movement = StockMovement {
             id: MovementId::new(&name).map_err(id)?,
             article,

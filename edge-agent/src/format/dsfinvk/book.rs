@@ -160,8 +160,11 @@ fn quantity(position: &Position, gross: i64) -> Result<i64, LineFault> {
     let agrees = |quantity: i64| {
         let price = i128::from(position.unit_price.unwrap_or(0));
         let made = (i128::from(quantity) * price / 1000).abs();
-        let priced = [gross, priced(position, &["base_amount", "grundpreis"])];
-        priced.iter().any(|amount| (made - i128::from(*amount).abs()).abs() <= i128::from(CENT))
+        let base = Some(priced(position, &["base_amount", "grundpreis"])).filter(|base| *base != 0);
+        [Some(gross), base]
+            .iter()
+            .flatten()
+            .any(|amount| (made - i128::from(*amount).abs()).abs() <= i128::from(CENT))
     };
     match whole {
         Some(whole) if agrees(whole) || !agrees(quantity) => Ok(whole),

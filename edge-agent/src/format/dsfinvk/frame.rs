@@ -135,7 +135,7 @@ fn is_whole(bytes: &[u8]) -> bool {
         // Two empty blocks end a tar (POSIX.1-2017, pax, "ustar Interchange Format").
         Some(Kind::Tar) => {
             let ending = bytes.len().checked_sub(2 * HEAD_BYTES).map(|at| &bytes[at..]);
-            bytes.len() % HEAD_BYTES == 0
+            bytes.len().is_multiple_of(HEAD_BYTES)
                 && ending.is_some_and(|ending| ending.iter().all(|byte| *byte == 0))
         }
         None => false,
