@@ -55,10 +55,10 @@ fn a_closing_counts_whole_or_not_at_all_and_the_figures_are_named() {
     for item in items {
         match item {
             Item::Receipt(receipt) => {
-                *sums.entry(receipt.till.to_string()).or_default() += receipt.total_cents.0
+                *sums.entry(receipt.till.to_string()).or_default() += receipt.total_cents.0;
             }
             Item::Closing(closing) => {
-                closings.push((closing.tills[0].to_string(), closing.total_cents.0))
+                closings.push((closing.tills[0].to_string(), closing.total_cents.0));
             }
             Item::Refused(reason) => refusals.push(reason.to_string()),
             Item::Movement(movement) => panic!("{movement:?}"),
