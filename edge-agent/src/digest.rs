@@ -16,6 +16,15 @@ impl Digest {
     pub(crate) fn value(&self) -> [u8; 32] {
         self.0.clone().finalize().into()
     }
+
+    /// Returns the hash as hex digits.
+    pub(crate) fn hex(&self) -> String {
+        use std::fmt::Write;
+        self.value().iter().fold(String::with_capacity(64), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String does not fail");
+            text
+        })
+    }
 }
 
 /// Returns the hash of some bytes.

@@ -13,6 +13,9 @@ use shared::minute::Closing;
 use shared::receipt::{Receipt, StockMovement};
 
 pub mod article;
+mod decimal;
+pub mod dsfinvk;
+pub mod edifact;
 pub mod escpos;
 mod fiskaltrust;
 mod held;
@@ -25,6 +28,8 @@ mod registry;
 pub mod settle;
 mod square;
 pub mod stamp;
+pub mod stock_csv;
+mod units;
 
 use article::Articles;
 use pseudonym::Pseudonyms;
@@ -100,6 +105,8 @@ pub enum Item {
     Movement(Box<StockMovement>),
     /// A till's own totals of a shift or a day.
     Closing(Box<Closing>),
+    /// A part of the unit that is set aside; the other parts stand.
+    Refused(Refusal),
 }
 
 /// Why bytes are set aside. It never holds the content of a whole field.

@@ -103,7 +103,9 @@ impl Found {
                     )),
                 }
             }
-            Heard::Item(Item::Receipt(_) | Item::Movement(_) | Item::Closing(_)) => {}
+            Heard::Item(
+                Item::Receipt(_) | Item::Movement(_) | Item::Closing(_) | Item::Refused(_),
+            ) => {}
             Heard::Refused(unit, reason) => {
                 self.faults.push(format!("refused bytes {}..{}: {reason}", unit.start, unit.end));
             }

@@ -138,6 +138,8 @@ impl<W: Write> Printer<W> {
                 let line = serde_json::json!({ "closing": closing });
                 serde_json::to_writer(&mut self.out, &line)?;
             }
+            // Heard as a refusal, with the bytes.
+            Item::Refused(_) => return Ok(()),
         }
         self.out.write_all(b"\n")
     }

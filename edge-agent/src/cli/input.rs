@@ -113,7 +113,12 @@ impl<H: FnMut(Heard<'_>) -> io::Result<()>> Reading<H> {
         match framed {
             Framed::Refused { unit, reason } => (self.hear)(Heard::Refused(&unit, &reason)),
             Framed::Unit(unit) => match self.decoder.decode(&unit) {
-                Ok(items) => items.iter().try_for_each(|item| (self.hear)(Heard::Item(item))),
+                Ok(items) => items.iter().try_for_each(|item| match item {
+                    Item::Refused(reason) => (self.hear)(Heard::Refused(&unit, reason)),
+                    Item::Receipt(_) | Item::Movement(_) | Item::Closing(_) => {
+                        (self.hear)(Heard::Item(item))
+                    }
+                }),
                 Err(reason) => (self.hear)(Heard::Refused(&unit, &reason)),
             },
         }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::dsfinvk::DsfinvkSettings;
 use super::escpos::Escpos;
 use super::poslog::Dialect;
 use super::receipt_text::Profile;
+use super::stock_csv::StockCsvSettings;
 use super::{
-    Context, Decoder, Framer, Refusal, fiskaltrust, json, jsonl, poslog, receipt_text, square,
+    Context, Decoder, Framer, Refusal, dsfinvk, edifact, fiskaltrust, json, jsonl, poslog,
+    receipt_text, square, stock_csv,
 };
 
 /// What a configuration or command line says of a format.
@@ -38,6 +41,12 @@ pub enum Format {
     Escpos(Box<Escpos>),
     /// Receipts as plain text, laid out by a profile.
     ReceiptText(Arc<Profile>),
+    /// The export of a till for the German tax office.
+    Dsfinvk(Arc<DsfinvkSettings>),
+    /// Stock movements as UN/EDIFACT messages.
+    Edifact,
+    /// Stock movements as rows of a table.
+    StockCsv(Arc<StockCsvSettings>),
 }
 
 /// A format that does not exist, or not so.
@@ -85,8 +94,17 @@ pub enum FormatError {
 
 impl Format {
     /// All formats, as a configuration names them.
-    pub const NAMES: [&'static str; 6] =
-        ["poslog", "jsonl", "fiskaltrust", "square", "escpos", "receipt-text"];
+    pub const NAMES: [&'static str; 9] = [
+        "poslog",
+        "jsonl",
+        "fiskaltrust",
+        "square",
+        "escpos",
+        "receipt-text",
+        "dsfinvk",
+        "edifact",
+        "stock-csv",
+    ];
 
     /// Finds a format by what is said of it.
     pub fn find(choice: Choice<'_>) -> Result<Self, FormatError> {
@@ -100,6 +118,15 @@ impl Format {
             "square" => choice.plain().map(|()| Self::Square),
             "escpos" => choice.escpos().map(|escpos| Self::Escpos(Box::new(escpos))),
             "receipt-text" => choice.profile().map(|found| Self::ReceiptText(Arc::new(found))),
+            "dsfinvk" => {
+                choice.without_dialect()?;
+                DsfinvkSettings::parse(choice.settings).map(Arc::new).map(Self::Dsfinvk)
+            }
+            "edifact" => choice.plain().map(|()| Self::Edifact),
+            "stock-csv" => {
+                choice.without_dialect()?;
+                StockCsvSettings::parse(choice.settings).map(Arc::new).map(Self::StockCsv)
+            }
             other => Err(FormatError::Unknown { found: other.chars().take(64).collect() }),
         }
     }
@@ -113,6 +140,11 @@ impl Format {
             Self::Square => Box::new(json::ListFramer::new(square::LIST, start)),
             Self::Escpos(escpos) => escpos.framer(start),
             Self::ReceiptText(profile) => receipt_text::framer(Arc::clone(profile), start),
+            Self::Dsfinvk(_) => Box::new(dsfinvk::frame::ArchiveFramer::new(start)),
+            Self::Edifact => Box::new(edifact::frame::EdifactFramer::new(start)),
+            Self::StockCsv(settings) => {
+                Box::new(stock_csv::frame::StockCsvFramer::new(Arc::clone(settings), start))
+            }
         }
     }
 
@@ -125,6 +157,13 @@ impl Format {
             Self::Square => Box::new(square::SquareDecoder::new(context)),
             Self::Escpos(escpos) => escpos.decoder(context),
             Self::ReceiptText(profile) => receipt_text::decoder(Arc::clone(profile), context),
+            Self::Dsfinvk(settings) => {
+                Box::new(dsfinvk::DsfinvkDecoder::new(settings.as_ref().clone(), context))
+            }
+            Self::Edifact => Box::new(edifact::EdifactDecoder::new(context)),
+            Self::StockCsv(settings) => {
+                Box::new(stock_csv::StockCsvDecoder::new(Arc::clone(settings), context))
+            }
         }
     }
 }
@@ -172,6 +211,10 @@ impl Choice<'_> {
 
     fn plain(&self) -> Result<(), FormatError> {
         self.without_settings()?;
+        self.without_dialect()
+    }
+
+    fn without_dialect(&self) -> Result<(), FormatError> {
         match self.dialect {
             None => Ok(()),
             Some(found) => Err(FormatError::NoDialects {

@@ -58,6 +58,19 @@ impl Stamp {
         }
     }
 
+    /// Returns the instant of a time that no till's order tells more of: of two the first, and in an
+    /// hour that does not exist as if the clock had stayed.
+    pub fn alone(self, zone: Tz) -> Result<Timestamp, StampError> {
+        let found = match self {
+            Self::Instant(instant) => Some(instant),
+            Self::Local(local) => match zone.from_local_datetime(&local).earliest() {
+                Some(at) => plausible(at.with_timezone(&Utc)),
+                None => Stamps::new(zone).in_gap(local),
+            },
+        };
+        found.ok_or_else(|| StampError::new(&self.local(zone).to_string()))
+    }
+
     /// Returns the business day of the time, which begins at `cut`.
     pub fn business_day(self, zone: Tz, cut: NaiveTime) -> BusinessDay {
         let since_midnight = cut.signed_duration_since(NaiveTime::MIN);

@@ -211,6 +211,7 @@ impl Intaker {
                 Ok(place) => Entry::Closing(slot(place), closing),
                 Err(fault) => Entry::Refused(format!("closing {}: {fault}", closing.closing), None),
             },
+            Item::Refused(refusal) => Entry::Refused(refusal.reason, None),
         }
     }
 
@@ -286,7 +287,7 @@ impl Role {
     /// one cannot join with it by the fiscal device's number is left to that one.
     fn wants(self, item: &Item) -> bool {
         match (self, item) {
-            (Self::Counts, _) | (_, Item::Closing(_)) => true,
+            (Self::Counts, _) | (_, Item::Closing(_) | Item::Refused(_)) => true,
             (Self::Backfills, Item::Receipt(receipt)) => receipt.counts && receipt.fiscal.is_some(),
             (Self::Mapped, Item::Receipt(receipt)) => receipt.counts,
             (Self::Backfills | Self::Mapped, Item::Movement(_)) => true,

@@ -3,6 +3,7 @@
 
 mod backfill;
 mod cli;
+mod dsfinvk;
 mod escpos;
 mod exactly_once;
 mod folders;
@@ -16,4 +17,5 @@ mod reading;
 mod rest;
 mod restart;
 mod sources;
+mod stock;
 mod world;

@@ -68,6 +68,14 @@ pub(crate) const FAMILIES: &[Family] = &[
         dialect: Some("edeka"),
         ..GERMAN
     },
+    Family { folder: "dsfinvk", format: "dsfinvk", ..GERMAN },
+    Family { folder: "edifact", format: "edifact", ..GERMAN },
+    Family {
+        folder: "stock-csv",
+        format: "stock-csv",
+        settings: Some("stock-csv/settings.toml"),
+        ..GERMAN
+    },
 ];
 
 impl Family {
@@ -141,7 +149,7 @@ pub(crate) fn print(format: &Format, context: &Context, bytes: &[u8]) -> String 
             Framed::Refused { unit, reason } => (unit, Err(reason)),
         };
         let lines = match read {
-            Ok(items) => items.iter().map(json).collect(),
+            Ok(items) => items.iter().map(|item| json(&unit, item)).collect(),
             Err(reason) => vec![format!("refused bytes {}..{}: {reason}", unit.start, unit.end)],
         };
         out.extend(lines.iter().map(|line| format!("{line}\n")));
@@ -149,11 +157,12 @@ pub(crate) fn print(format: &Format, context: &Context, bytes: &[u8]) -> String 
     out
 }
 
-fn json(item: &Item) -> String {
+fn json(unit: &Unit, item: &Item) -> String {
     match item {
         Item::Receipt(receipt) => serde_json::to_string(receipt).unwrap(),
         Item::Movement(movement) => serde_json::json!({ "movement": movement }).to_string(),
         Item::Closing(closing) => serde_json::json!({ "closing": closing }).to_string(),
+        Item::Refused(reason) => format!("refused bytes {}..{}: {reason}", unit.start, unit.end),
     }
 }
 
@@ -173,6 +182,7 @@ pub(crate) fn receipts(format: &Format, context: &Context, bytes: &[u8]) -> Vec<
                 Item::Receipt(receipt) => found.push(*receipt),
                 Item::Movement(movement) => panic!("a movement: {movement:?}"),
                 Item::Closing(closing) => panic!("a closing: {closing:?}"),
+                Item::Refused(reason) => panic!("{reason}"),
             }
         }
     }

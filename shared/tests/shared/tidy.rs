@@ -49,7 +49,12 @@ const ARROWS: &[(&str, &[Room])] = &[
 const HOMES: &[(&str, &str, &[&str])] = &[
     ("edge-agent", "rusqlite", &["src/buffer"]),
     ("edge-agent", "rdkafka", &["src/ship/kafka"]),
-    ("edge-agent", "quick_xml", &["src/format/poslog"]),
+    ("edge-agent", "quick_xml", &["src/format/poslog", "src/format/dsfinvk/index"]),
+    ("edge-agent", "zip", &["src/format/dsfinvk/archive"]),
+    ("edge-agent", "tar", &["src/format/dsfinvk/archive"]),
+    ("edge-agent", "edifact_rs", &["src/format/edifact"]),
+    ("edge-agent", "encoding_rs", &["src/format/stock_csv"]),
+    ("edge-agent", "csv", &["src/format/dsfinvk/table", "src/format/stock_csv"]),
     ("edge-agent", "notify", &["src/source/directory"]),
     ("edge-agent", "globset", &["src/config/sources/directory"]),
     ("edge-agent", "nix", &["src/source/directory"]),

@@ -58,6 +58,7 @@ impl Summary {
                 sums.add(movement.quantity_milli, Cents::ZERO);
             }
             Item::Closing(_) => self.closings += 1,
+            Item::Refused(_) => self.refuse(),
         }
     }
 
