@@ -88,8 +88,18 @@ impl Store {
         })?;
         let zone = known.map_or(chrono_tz::Europe::Berlin, |spec| spec.zone);
         let country = match dialect {
-            Dialect::Jsonl | Dialect::PoslogFakes => Country::Germany,
             Dialect::NcrAcs => Country::America,
+            Dialect::Jsonl
+            | Dialect::PoslogFakes
+            | Dialect::WnTpnet
+            | Dialect::Roqqio
+            | Dialect::Visma
+            | Dialect::Gk
+            | Dialect::V6
+            | Dialect::Escpos
+            | Dialect::Fiskaltrust
+            | Dialect::Dsfinvk
+            | Dialect::Telegram => Country::Germany,
         };
         let plan = Plan {
             store: self.store.clone(),

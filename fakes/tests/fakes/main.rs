@@ -11,6 +11,7 @@ mod shop;
 mod stack;
 mod store;
 mod tills;
+mod tills_written;
 
 /// Held by each test that puts up a stack of its own: several brokers that start at once on a small
 /// machine outlast every deadline.
