@@ -10,7 +10,7 @@
 //! |---|---|---|---|---|---|---|---|---|
 //! | `jsonl` | yes | yes | in the line | yes | yes | yes | no | its reason |
 //! | `poslog/fakes` | yes | yes | in the line | yes | yes | yes | no | status, training flag, control |
-//! | `poslog/ncr-acs` | yes | no | none | yes | yes | as cash | no | control only |
+//! | `poslog/ncr-acs` | yes | no | none | yes | yes | as a refund of cash | no | control only |
 //! | `poslog/wn-tpnet` `gk` `v6` | yes | yes | in the line | yes | yes | as a refund of cash | no | status, training flag, control |
 //! | `poslog/roqqio` | yes | yes | in the line | left out, a number is missing | yes | yes | no | status, training flag, control |
 //! | `poslog/visma` | yes | yes | in the line | flagged, they count nothing | yes | as a refund of cash | no | status, training flag, control |
@@ -43,7 +43,6 @@ use chrono_tz::Tz;
 use shared::receipt::{Receipt, StockMovement};
 use shared::time::Timestamp;
 
-pub use fiskaltrust::QueueItem;
 use vendors::Vendor;
 
 /// A till's file format.
@@ -187,11 +186,6 @@ impl Dialect {
             | Self::Telegram => Content::File(self.file(receipts, zone)),
         }
     }
-}
-
-/// Returns the item of a middleware's queue that a receipt becomes.
-pub fn queue_item(receipt: &Receipt) -> QueueItem {
-    fiskaltrust::item(receipt)
 }
 
 /// Writes movements of stock as a stock system hands them over: JSON Lines.

@@ -22,23 +22,14 @@ const TRAINING: i64 = 0x2_0000;
 const TICKS_AT_1970: i64 = 621_355_968_000_000_000;
 const TICKS_PER_MILLI: i64 = 10_000;
 
-/// An item of a queue: what the journal returns, and when it was stamped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueItem {
-    /// Its time stamp in ticks.
-    pub ticks: i64,
-    /// The item as JSON.
-    pub json: String,
-}
-
 /// Writes a page of the journal: an array of queue items.
 pub(super) fn page(receipts: &[Receipt]) -> Vec<u8> {
-    let items: Vec<String> = receipts.iter().map(|receipt| item(receipt).json).collect();
+    let items: Vec<String> = receipts.iter().map(|receipt| item(receipt).to_string()).collect();
     format!("[{}]", items.join(",")).into_bytes()
 }
 
 /// Returns the queue item of a receipt; the same receipt gives the same item.
-pub(super) fn item(receipt: &Receipt) -> QueueItem {
+fn item(receipt: &Receipt) -> Value {
     let request = request(receipt);
     let row = fiscal::transaction(receipt);
     let queue = fiscal::uuid(&format!("queue/{}/{}", receipt.store, receipt.till));
@@ -53,15 +44,14 @@ pub(super) fn item(receipt: &Receipt) -> QueueItem {
         "ftSignatures": [], "ftState": GERMANY,
     });
     let response = response.to_string();
-    let json = json!({
+    json!({
         "ftQueueItemId": id, "ftQueueId": queue, "ftQueueRow": row,
         "ftQueueMoment": moment, "ftQueueTimeout": 15000, "ftWorkMoment": moment,
         "ftDoneMoment": moment, "cbReceiptMoment": moment, "cbTerminalID": receipt.till.as_str(),
         "cbReceiptReference": receipt.receipt.as_str(), "country": "DE", "version": "v0",
         "requestHash": hash(&request), "request": request,
         "responseHash": hash(&response), "response": response, "TimeStamp": ticks,
-    });
-    QueueItem { ticks, json: json.to_string() }
+    })
 }
 
 /// Returns an instant in ticks.

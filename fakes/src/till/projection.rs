@@ -68,14 +68,13 @@ impl Carries {
     /// Returns what a dialect can say; the table stands in the module's documentation.
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::Jsonl
-            | Dialect::PoslogFakes
-            | Dialect::WnTpnet
-            | Dialect::Gk
-            | Dialect::V6
-            | Dialect::Telegram => Self::ALL,
-            Dialect::NcrAcs => Self { vat_key: false, line_discount: false, ..Self::ALL },
-            Dialect::Roqqio | Dialect::Visma => Self { voided_lines: false, ..Self::ALL },
+            Dialect::Jsonl | Dialect::PoslogFakes | Dialect::Telegram => Self::ALL,
+            Dialect::NcrAcs => {
+                Self { vat_key: false, line_discount: false, change: false, ..Self::ALL }
+            }
+            Dialect::WnTpnet | Dialect::Gk | Dialect::V6 => Self { change: false, ..Self::ALL },
+            Dialect::Roqqio => Self { voided_lines: false, ..Self::ALL },
+            Dialect::Visma => Self { voided_lines: false, change: false, ..Self::ALL },
             Dialect::Escpos => {
                 Self { gtin: false, line_discount: false, void_or_return: false, ..Self::ALL }
             }

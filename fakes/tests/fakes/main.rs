@@ -10,6 +10,7 @@ mod replay;
 mod shop;
 mod stack;
 mod store;
+mod store_ways;
 mod tills;
 mod tills_written;
 
