@@ -114,7 +114,7 @@ fn qr_code(bytes: &mut Vec<u8>, text: &str) {
     let parts: [&[u8]; 5] = [
         &[b'1', b'A', b'2', 0],
         &[b'1', b'C', 3],
-        &[b'1', b'E', b'0'],
+        b"1E0",
         &[b"1P0", text.as_bytes()].concat(),
         b"1Q0",
     ];

@@ -145,12 +145,10 @@ impl Figures {
 }
 
 fn key(line: &Line, carries: Carries) -> LineKey {
+    let unsaid = line.kind == LineKind::Return && !carries.void_or_return;
     LineKey {
         article: carries.gtin.then(|| line.article.to_string()),
-        kind: match &line.kind {
-            LineKind::Return if !carries.void_or_return => LineKind::Sale,
-            kind => kind.clone(),
-        },
+        kind: if unsaid { LineKind::Sale } else { line.kind.clone() },
         void: carries.void_or_return.then_some(line.void),
         unit: line.unit.to_string(),
         vat_key: line.vat_key.as_ref().filter(|_| carries.vat_key).map(ToString::to_string),
