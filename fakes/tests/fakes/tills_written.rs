@@ -18,6 +18,7 @@ use super::shop::{plan, play};
 const SEEDS: [u64; 3] = [3, 17, 4711];
 const ZONE: chrono_tz::Tz = chrono_tz::Europe::Berlin;
 
+#[allow(clippy::print_stdout, reason = "a failing seed has to be known")]
 fn receipts(seed: u64) -> Vec<Receipt> {
     let played = play(&plan(Country::Germany, seed), 120);
     let receipts: Vec<Receipt> = played.into_iter().flat_map(|(_, one)| one.receipts).collect();
@@ -65,7 +66,13 @@ fn transactions(text: &str) -> Vec<Elements> {
                 open.pop();
             }
             Event::Eof => return all,
-            _ => {}
+            Event::Empty(_)
+            | Event::CData(_)
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::PI(_)
+            | Event::DocType(_)
+            | Event::GeneralRef(_) => {}
         }
     }
 }
@@ -122,10 +129,8 @@ fn items(elements: &Elements) -> Vec<Item> {
 /// Signs an item as the vendor means it, by the table of sign conventions.
 fn signed(dialect: Dialect, item: &Item) -> (Cents, Milli) {
     let flag = |name: &str| item.flags.get(name).is_some_and(|value| value == "true");
-    let minus = match dialect {
-        Dialect::Roqqio => item.quantity < Milli::ZERO,
-        _ => item.returned != flag("VoidFlag"),
-    };
+    let by_flags = item.returned != flag("VoidFlag");
+    let minus = if dialect == Dialect::Roqqio { item.quantity < Milli::ZERO } else { by_flags };
     if item.discount {
         return (-item.amount, Milli::ZERO);
     }
@@ -153,7 +158,7 @@ fn every_vendors_lines_make_its_grand_totals_by_its_own_signs() {
                 continue;
             };
             let finished = attributes["TransactionStatus"] == "Finished";
-            let training = elements[0].1.get("TrainingModeFlag").is_some();
+            let training = elements[0].1.contains_key("TrainingModeFlag");
             assert_eq!(receipt.counts, finished && !training);
             let total = elements.iter().find(|element| {
                 element.1.get("TotalType").is_some_and(|kind| kind == "TransactionGrandAmount")
@@ -193,14 +198,14 @@ fn vendors_write_voids_signs_and_clocks_as_the_notes_have_them() {
             all.iter().filter(set).count()
         };
         let negative = all.iter().filter(|item| item.quantity < Milli::ZERO).count();
-        match dialect {
-            Dialect::Roqqio => assert!(negative > 10 && flagged("VoidFlag") == 0),
-            Dialect::Visma => {
-                assert!(negative == 0 && flagged("VoidFlag") == 0 && flagged("CancelFlag") > 10);
-                let goods = all.iter().filter(|item| !item.discount);
-                assert!(goods.into_iter().all(|item| item.flags.contains_key("CancelFlag")));
-            }
-            _ => assert!(negative == 0 && flagged("VoidFlag") >= voids),
+        if dialect == Dialect::Roqqio {
+            assert!(negative > 10 && flagged("VoidFlag") == 0);
+        } else if dialect == Dialect::Visma {
+            assert!(negative == 0 && flagged("VoidFlag") == 0 && flagged("CancelFlag") > 10);
+            let mut goods = all.iter().filter(|item| !item.discount);
+            assert!(goods.all(|item| item.flags.contains_key("CancelFlag")));
+        } else {
+            assert!(negative == 0 && flagged("VoidFlag") >= voids);
         }
         assert!(all.iter().all(|item| item.amount >= Cents::ZERO));
         let ended = read.iter().map(|one| value(one, "EndDateTime").unwrap()).next().unwrap();
