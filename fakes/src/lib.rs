@@ -9,6 +9,7 @@ pub mod demo;
 pub mod error;
 mod files;
 pub mod fleet;
+pub mod journal;
 pub mod link;
 pub mod oracle;
 mod ports;

@@ -255,7 +255,7 @@ pub fn business_day(at: Timestamp, zone: Tz) -> BusinessDay {
 }
 
 /// Rounds half up, away from zero for negative numbers.
-fn divided(product: i64, by: i64) -> i64 {
+pub(crate) fn divided(product: i64, by: i64) -> i64 {
     (product.abs() + by / 2) / by * product.signum()
 }
 

@@ -1,6 +1,9 @@
 //! Plays one store: receipts of its tills and stock documents appear as files when they are due,
 //! with what goes wrong in real life. What must count is noted as truth before its file appears.
 
+mod line;
+mod outlet;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
@@ -9,12 +12,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 use shared::receipt::Receipt;
-use shared::time::{Clock, Minute, Timestamp};
+use shared::time::{BusinessDay, Clock, Minute, Timestamp};
+use shared::words::NotCounted;
 
 use crate::error::StackError;
 use crate::shop::{Assortment, Plan, Shop, ShopMinute, minutes_before, minutes_from};
-use crate::till::{self, Dialect};
+use crate::till::{self, Content, Dialect};
 use crate::truth::{self, Entry, Ledger};
+pub use outlet::Way;
+use outlet::{Delivery, Outlet};
 
 /// A till writes a file this often, where it has something to write.
 const FILE_SECONDS: u64 = 30;
@@ -62,6 +68,8 @@ pub struct Order {
     pub minutes: u32,
     /// What its tills write.
     pub dialect: Dialect,
+    /// How they hand it over.
+    pub way: Way,
     /// What goes wrong.
     pub faults: Faults,
     /// How fast.
@@ -91,8 +99,9 @@ pub struct Issued {
 #[derive(Debug)]
 struct Due {
     folder: Folder,
+    till: String,
     name: String,
-    bytes: Vec<u8>,
+    content: Content,
     truth: Vec<Entry>,
     resent: bool,
 }
@@ -103,7 +112,8 @@ enum Folder {
     Stock,
 }
 
-/// Plays the store until all is issued or `stop` completes; what is not issued is in no truth.
+/// Plays the store until all is issued or `stop` completes; what is not issued is in no truth. A
+/// journal and a serial line stay open behind the last receipt until `stop` completes.
 pub async fn run(
     order: &Order,
     clock: &Clock,
@@ -115,6 +125,8 @@ pub async fn run(
     let last = go_on_behind(&mut shop, order, &issuer)?;
     let noting = || StackError::foreign("the truth cannot be noted");
     let mut ledger = Ledger::open(&order.dir, &issuer).map_err(noting())?;
+    let folder = order.dir.join("tills").join(order.plan.store.as_str());
+    let mut outlet = Outlet::open(&order.way, folder, order.dialect).await?;
     let (first, count) = span(order, clock.now(), last);
     let mut schedule = Schedule::new(order, minutes_from(first, count).last());
     let mut issued = Issued::default();
@@ -130,10 +142,13 @@ pub async fn run(
             }
             let now = if order.pace == Pace::Live { clock.now() } else { minute.end() };
             let files = schedule.take(now.max(due));
-            issue(order, &mut ledger, &files, &mut issued)?;
+            issue(order, (&mut ledger, &mut outlet), &files, &mut issued).await?;
         }
     }
     issued.reprints = schedule.reprints;
+    if outlet.stays() {
+        stop.await;
+    }
     Ok(issued)
 }
 
@@ -190,9 +205,9 @@ async fn wait(
 }
 
 /// Notes what must count, and only then lets the files appear.
-fn issue(
+async fn issue(
     order: &Order,
-    ledger: &mut Ledger,
+    (ledger, outlet): (&mut Ledger, &mut Outlet),
     files: &[Due],
     issued: &mut Issued,
 ) -> Result<(), StackError> {
@@ -200,13 +215,17 @@ fn issue(
         let entries: Vec<Entry> = group.iter().flat_map(|due| due.truth.clone()).collect();
         ledger.note(&entries).map_err(StackError::foreign("the truth cannot be noted"))?;
         for due in group {
-            let folder = match due.folder {
-                Folder::Tills => order.dir.join("tills"),
-                Folder::Stock => order.dir.join("stock"),
-            };
-            let folder = folder.join(order.plan.store.as_str());
-            till::put(&folder, &due.name, &due.bytes)
-                .map_err(StackError::path("put a file into", &folder))?;
+            match (due.folder, &due.content) {
+                (Folder::Stock, Content::File(bytes)) => {
+                    let folder = order.dir.join("stock").join(order.plan.store.as_str());
+                    till::put(&folder, &due.name, bytes)
+                        .map_err(StackError::path("put a file into", &folder))?;
+                }
+                (Folder::Stock | Folder::Tills, content) => {
+                    let (till, name) = (due.till.as_str(), due.name.as_str());
+                    outlet.deliver(Delivery { till, name, content }).await?;
+                }
+            }
             issued.count(due);
         }
     }
@@ -243,6 +262,8 @@ struct Schedule {
     reprints: u64,
     /// Per till a receipt that is printed again with its next file.
     again: BTreeMap<String, Receipt>,
+    /// What the tills have rung up since their last closing, where they export closings only.
+    day: Vec<Receipt>,
 }
 
 impl Schedule {
@@ -256,12 +277,18 @@ impl Schedule {
             files: 0,
             reprints: 0,
             again: BTreeMap::new(),
+            day: Vec::new(),
         }
     }
 
     fn add(&mut self, minute: Minute, played: ShopMinute) {
         let mut files: BTreeMap<(u64, String), Vec<Receipt>> = BTreeMap::new();
-        for receipt in played.receipts {
+        let (closings, receipts) = match self.order.dialect == Dialect::Dsfinvk {
+            true => (played.receipts, Vec::new()),
+            false => (Vec::new(), played.receipts),
+        };
+        self.add_to_day(minute, closings);
+        for receipt in receipts {
             let slice = receipt.ended_at.since(minute.start()).as_secs() / FILE_SECONDS;
             files.entry((slice, receipt.till.to_string())).or_default().push(receipt);
         }
@@ -273,9 +300,48 @@ impl Schedule {
             let store = &self.order.plan.store;
             let truth = played.movements.iter().map(|one| Entry::of_movement(store, one)).collect();
             let name = format!("{}-stock.jsonl", stamp(minute.start()));
-            let bytes = till::stock_file(&played.movements);
-            let due = Due { folder: Folder::Stock, name, bytes, truth, resent: false };
+            let content = Content::File(till::stock_file(&played.movements));
+            let (folder, till) = (Folder::Stock, String::new());
+            let due = Due { folder, till, name, content, truth, resent: false };
             self.push(minute.end(), due);
+        }
+    }
+
+    /// A day is exported when the next one begins, and at the end of the play.
+    fn add_to_day(&mut self, minute: Minute, receipts: Vec<Receipt>) {
+        for receipt in receipts {
+            let day: Option<BusinessDay> = self.day.last().map(|last| last.business_day);
+            if day.is_some_and(|day| day != receipt.business_day) {
+                self.close_day(minute.start());
+            }
+            self.day.push(receipt);
+        }
+        if self.last == Some(minute) {
+            self.close_day(minute.end());
+        }
+    }
+
+    fn close_day(&mut self, at: Timestamp) {
+        let receipts = std::mem::take(&mut self.day);
+        if receipts.is_empty() {
+            return;
+        }
+        let name = format!("{}-closing", stamp(at));
+        let content = self.order.dialect.content(&receipts, self.order.plan.zone, at);
+        let truth = receipts.iter().map(Entry::of_receipt).collect();
+        let (folder, till, resent) = (Folder::Tills, String::new(), false);
+        let first = Due { folder, till, name, content, truth, resent };
+        let again = self.order.faults.resends.then(|| Due {
+            folder,
+            till: String::new(),
+            name: format!("resent-{}", first.name),
+            content: first.content.clone(),
+            truth: Vec::new(),
+            resent: true,
+        });
+        self.push(at, first);
+        if let Some(again) = again {
+            self.push(at, again);
         }
     }
 
@@ -284,12 +350,18 @@ impl Schedule {
         let reprint = self.again.remove(till);
         self.remember_for_reprint(till, &receipts);
         self.reprints += u64::from(reprint.is_some());
-        receipts.extend(reprint);
         let dialect = self.order.dialect;
+        receipts.extend(reprint.map(|mut copy| {
+            if dialect.marks_copies() {
+                (copy.counts, copy.reason) = (false, Some(NotCounted::Reprint));
+            }
+            copy
+        }));
         let name = format!("{}-till{till}.{}", stamp(end), dialect.ending());
-        let bytes = dialect.file(&receipts, self.order.plan.zone);
+        let content = dialect.content(&receipts, self.order.plan.zone, end);
         let due = self.due(till, end);
-        let first = Due { folder: Folder::Tills, name: name.clone(), bytes, truth, resent: false };
+        let (folder, till) = (Folder::Tills, till.to_owned());
+        let first = Due { folder, till, name, content, truth, resent: false };
         let again = self.resent(&first, receipts);
         self.push(due, first);
         if let Some(again) = again {
@@ -307,20 +379,23 @@ impl Schedule {
     }
 
     /// Every tenth file comes again with the same bytes under another name; every other tenth is
-    /// written again in place, with the same receipts in another order.
+    /// written again in place, with the same receipts in another order. A stream has no place to be
+    /// written again in: there the bytes come a second time.
     fn resent(&mut self, first: &Due, mut receipts: Vec<Receipt>) -> Option<Due> {
         self.files += 1;
-        let (name, bytes) = match self.files % FILES_PER_RESEND {
-            3 => (format!("resent-{}", first.name), first.bytes.clone()),
-            8 => {
+        let dialect = self.order.dialect;
+        let (name, content) = match self.files % FILES_PER_RESEND {
+            3 => (format!("resent-{}", first.name), first.content.clone()),
+            8 if !dialect.is_stream() => {
                 receipts.reverse();
                 receipts.extend(receipts.first().cloned());
-                let bytes = self.order.dialect.file(&receipts, self.order.plan.zone);
-                (first.name.clone(), bytes)
+                let bytes = dialect.file(&receipts, self.order.plan.zone);
+                (first.name.clone(), Content::File(bytes))
             }
             _ => return None,
         };
-        let due = Due { folder: Folder::Tills, name, bytes, truth: Vec::new(), resent: true };
+        let (folder, till) = (Folder::Tills, first.till.clone());
+        let due = Due { folder, till, name, content, truth: Vec::new(), resent: true };
         self.order.faults.resends.then_some(due)
     }
 
@@ -381,6 +456,7 @@ mod tests {
             },
             minutes: 30,
             dialect: Dialect::Jsonl,
+            way: Way::Files,
             faults: Faults { reprints: true, resends: true, late_till: true },
             pace: Pace::AtOnce,
         }

@@ -9,10 +9,11 @@ use shared::time::Clock;
 
 use super::out;
 use crate::error::StackError;
+use crate::journal::JournalFaults;
 use crate::shop::{Country, Plan};
 use crate::stack::Stack;
 use crate::stack::spec::StoreSpec;
-use crate::store::{Faults, Order, Pace, run as play};
+use crate::store::{Faults, Order, Pace, Way, run as play};
 use crate::till::Dialect;
 
 #[derive(Debug, Args)]
@@ -35,12 +36,31 @@ pub(super) struct Store {
     /// Receipts a minute, of all tills together
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
     receipts_per_minute: u32,
-    /// What the tills write: jsonl or poslog; as the stack has it where nothing is said
+    /// What the tills write: jsonl, poslog, escpos, fiskaltrust, dsfinvk or telegram; as the stack has
+    /// it where nothing is said
     #[arg(long)]
     format: Option<String>,
-    /// The dialect of poslog: fakes or ncr-acs
+    /// The dialect of poslog: fakes, ncr-acs, wn-tpnet, roqqio, visma, gk or v6
     #[arg(long)]
     dialect: Option<String>,
+    /// Print escpos or telegram to a port, a connection a till
+    #[arg(long, value_name = "HOST:PORT", group = "way")]
+    tcp: Option<String>,
+    /// Send escpos or telegram over a serial line that stands under this path until it is stopped
+    #[arg(long, value_name = "PATH", group = "way")]
+    pty: Option<PathBuf>,
+    /// Serve the fiskaltrust journal on this port of the machine until it is stopped
+    #[arg(long, value_name = "PORT", group = "way")]
+    http: Option<u16>,
+    /// Refuse every so many requests to the journal with 429
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "http")]
+    http_too_many: u64,
+    /// Cut every so many answers of the journal in the middle
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "http")]
+    http_cut: u64,
+    /// Be slow with every so many answers of the journal
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "http")]
+    http_slow: u64,
     /// The store's local clock; as the stack has it where nothing is said
     #[arg(long)]
     zone: Option<Tz>,
@@ -84,12 +104,22 @@ impl Store {
             (format, _) => (format.as_deref().unwrap_or("jsonl"), self.dialect.as_deref()),
         };
         let dialect = Dialect::named(format, dialect).ok_or_else(|| {
-            StackError::wrong("a format is jsonl, or poslog with the dialect fakes or ncr-acs")
+            StackError::wrong("a format is jsonl, escpos, fiskaltrust, dsfinvk, telegram, or poslog with the dialect fakes, ncr-acs, wn-tpnet, roqqio, visma, gk or v6")
         })?;
         let zone = known.map_or(chrono_tz::Europe::Berlin, |spec| spec.zone);
         let country = match dialect {
-            Dialect::Jsonl | Dialect::PoslogFakes => Country::Germany,
             Dialect::NcrAcs => Country::America,
+            Dialect::Jsonl
+            | Dialect::PoslogFakes
+            | Dialect::WnTpnet
+            | Dialect::Roqqio
+            | Dialect::Visma
+            | Dialect::Gk
+            | Dialect::V6
+            | Dialect::Escpos
+            | Dialect::Fiskaltrust
+            | Dialect::Dsfinvk
+            | Dialect::Telegram => Country::Germany,
         };
         let plan = Plan {
             store: self.store.clone(),
@@ -104,8 +134,31 @@ impl Store {
             resends: !self.no_resends,
             late_till: !self.no_late_till,
         };
+        let way = self.way();
+        if !way.suits(dialect) {
+            return Err(StackError::wrong(
+                "a port or a serial line is for escpos and telegram, a journal for fiskaltrust",
+            ));
+        }
         let pace = if self.at_once { Pace::AtOnce } else { Pace::Live };
-        Ok(Order { dir: self.dir.clone(), plan, minutes: self.minutes, dialect, faults, pace })
+        let (dir, minutes) = (self.dir.clone(), self.minutes);
+        Ok(Order { dir, plan, minutes, dialect, way, faults, pace })
+    }
+
+    fn way(&self) -> Way {
+        match (&self.tcp, &self.pty, self.http) {
+            (Some(address), _, _) => Way::Port(address.clone()),
+            (None, Some(path), _) => Way::Line(path.clone()),
+            (None, None, Some(port)) => Way::Journal(
+                port,
+                JournalFaults {
+                    too_many: self.http_too_many,
+                    cut: self.http_cut,
+                    slow: self.http_slow,
+                },
+            ),
+            (None, None, None) => Way::Files,
+        }
     }
 
     /// Returns what the stack says of the store; a folder need not be a stack's.

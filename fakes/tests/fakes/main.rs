@@ -10,7 +10,9 @@ mod replay;
 mod shop;
 mod stack;
 mod store;
+mod store_ways;
 mod tills;
+mod tills_written;
 
 /// Held by each test that puts up a stack of its own: several brokers that start at once on a small
 /// machine outlast every deadline.

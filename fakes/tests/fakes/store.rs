@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fakes::shop::Country;
-use fakes::store::{Faults, Issued, Order, Pace, run};
+use fakes::store::{Faults, Issued, Order, Pace, Way, run};
 use fakes::till::Dialect;
 use fakes::truth::{self, Entry};
 use shared::receipt::Receipt;
@@ -21,6 +21,7 @@ fn order(dir: &Path, minutes: u32) -> Order {
         plan: plan(Country::Germany, 11),
         minutes,
         dialect: Dialect::Jsonl,
+        way: Way::Files,
         faults: Faults { reprints: true, resends: true, late_till: true },
         pace: Pace::AtOnce,
     }

@@ -1,0 +1,156 @@
+//! What of a receipt survives a format, so that what several formats say of the same minutes can be
+//! compared: figures are summed by what both sides can say, and by nothing else.
+
+use std::collections::BTreeMap;
+
+use shared::ids::TillId;
+use shared::money::{Cents, Milli};
+use shared::receipt::{Line, Receipt};
+use shared::time::Minute;
+use shared::words::{LineKind, PaymentKind};
+
+use super::Dialect;
+use super::voids::{Fate, fates};
+
+/// What a format can say. True where it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carries {
+    /// The article's GTIN.
+    pub gtin: bool,
+    /// The VAT key of a line.
+    pub vat_key: bool,
+    /// The discount inside a line's amount; else it stands beside the lines, as an adjustment.
+    pub line_discount: bool,
+    /// Lines that were taken back and those that take back; else neither.
+    pub voided_lines: bool,
+    /// Whether a negative line is a return or takes back another one.
+    pub void_or_return: bool,
+    /// What was given and what came back; else what was kept.
+    pub change: bool,
+}
+
+/// What a till did in a minute, as far as a format can say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Receipts that count.
+    pub receipts: u64,
+    /// Sum of their totals.
+    pub total_cents: Cents,
+    /// Sum of what stands beside the lines.
+    pub adjustment_cents: Cents,
+    /// Quantity and amount by what is known of a line.
+    pub lines: BTreeMap<LineKey, (Milli, Cents)>,
+    /// What was paid, by kind.
+    pub payments: BTreeMap<PaymentKind, Cents>,
+}
+
+/// What is known of a line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineKey {
+    article: Option<String>,
+    kind: LineKind,
+    void: Option<bool>,
+    unit: String,
+    vat_key: Option<String>,
+}
+
+impl Carries {
+    /// Everything.
+    pub const ALL: Self = Self {
+        gtin: true,
+        vat_key: true,
+        line_discount: true,
+        voided_lines: true,
+        void_or_return: true,
+        change: true,
+    };
+
+    /// Returns what a dialect can say; the table stands in the module's documentation.
+    pub fn of(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Jsonl | Dialect::PoslogFakes | Dialect::Telegram => Self::ALL,
+            Dialect::NcrAcs => {
+                Self { vat_key: false, line_discount: false, change: false, ..Self::ALL }
+            }
+            Dialect::WnTpnet | Dialect::Gk | Dialect::V6 => Self { change: false, ..Self::ALL },
+            Dialect::Roqqio => Self { voided_lines: false, ..Self::ALL },
+            Dialect::Visma => Self { voided_lines: false, change: false, ..Self::ALL },
+            Dialect::Escpos => {
+                Self { gtin: false, line_discount: false, void_or_return: false, ..Self::ALL }
+            }
+            Dialect::Fiskaltrust => {
+                Self { line_discount: false, void_or_return: false, ..Self::ALL }
+            }
+            Dialect::Dsfinvk => Self { change: false, ..Self::ALL },
+        }
+    }
+
+    /// Returns what two formats can both say.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            gtin: self.gtin && other.gtin,
+            vat_key: self.vat_key && other.vat_key,
+            line_discount: self.line_discount && other.line_discount,
+            voided_lines: self.voided_lines && other.voided_lines,
+            void_or_return: self.void_or_return && other.void_or_return,
+            change: self.change && other.change,
+        }
+    }
+}
+
+/// Sums the receipts that count by till and minute, as far as `carries` reaches.
+pub fn figures<'a>(
+    receipts: impl IntoIterator<Item = &'a Receipt>,
+    carries: Carries,
+) -> BTreeMap<(TillId, Minute), Figures> {
+    let mut minutes: BTreeMap<(TillId, Minute), Figures> = BTreeMap::new();
+    for receipt in receipts.into_iter().filter(|receipt| receipt.counts) {
+        let minute = (receipt.till.clone(), receipt.ended_at.minute());
+        minutes.entry(minute).or_default().add(receipt, carries);
+    }
+    for figures in minutes.values_mut() {
+        figures.lines.retain(|_, (quantity, cents)| quantity.0 != 0 || cents.0 != 0);
+        figures.payments.retain(|_, cents| cents.0 != 0);
+    }
+    minutes
+}
+
+impl Figures {
+    fn add(&mut self, receipt: &Receipt, carries: Carries) {
+        self.receipts += 1;
+        self.total_cents.0 += receipt.total_cents.0;
+        self.adjustment_cents.0 += receipt.adjustment_cents.0;
+        for (line, fate) in receipt.lines.iter().zip(fates(&receipt.lines)) {
+            if carries.voided_lines || fate == Fate::Stands {
+                self.add_line(line, carries);
+            }
+        }
+        for payment in &receipt.payments {
+            let netted = payment.kind == PaymentKind::Change && !carries.change;
+            let kind = if netted { PaymentKind::Cash } else { payment.kind.clone() };
+            self.payments.entry(kind).or_default().0 += payment.cents.0;
+        }
+    }
+
+    fn add_line(&mut self, line: &Line, carries: Carries) {
+        let mut amount = line.amount_cents;
+        if !carries.line_discount {
+            amount.0 += line.discount_cents.0;
+            self.adjustment_cents.0 -= line.discount_cents.0;
+        }
+        let (sum, cents) = self.lines.entry(key(line, carries)).or_default();
+        sum.0 += line.quantity_milli.0;
+        cents.0 += amount.0;
+    }
+}
+
+fn key(line: &Line, carries: Carries) -> LineKey {
+    let unsaid = line.kind == LineKind::Return && !carries.void_or_return;
+    LineKey {
+        article: carries.gtin.then(|| line.article.to_string()),
+        kind: if unsaid { LineKind::Sale } else { line.kind.clone() },
+        void: carries.void_or_return.then_some(line.void),
+        unit: line.unit.to_string(),
+        vat_key: line.vat_key.as_ref().filter(|_| carries.vat_key).map(ToString::to_string),
+    }
+}
