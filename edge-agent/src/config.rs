@@ -47,7 +47,10 @@ use shared::time::{BusinessDay, Clock};
 mod section;
 mod sources;
 
-pub use sources::{DirectoryConfig, Reach, SourceConfig};
+pub use sources::{
+    Answer, ClientTls, DirectoryConfig, Flow, Hold, LineConfig, Reach, SerialConfig, SerialFraming,
+    ServerTls, SourceConfig, TcpConfig, TcpMode,
+};
 
 use crate::format::article::Articles;
 use crate::format::pseudonym::Pseudonyms;

@@ -17,6 +17,8 @@ use crate::config::{Config, DirectoryConfig, Reach, SourceConfig};
 use crate::format::Context;
 use crate::ship::{self, Link, Shipper};
 use crate::source::directory::{self, Directory};
+use crate::source::serial::Serial;
+use crate::source::tcp::Tcp;
 use crate::status::{Keeper, Through};
 
 mod closing;
@@ -64,6 +66,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 let settings = directory_settings(&config, reach);
                 let directory = Directory::new(settings, marks, watch.clone());
                 sources.spawn(intaker.run(directory, notices));
+            }
+            Reach::Tcp(reach) => {
+                sources.spawn(intaker.run(Tcp::new(reach.clone(), marks, config.clock), notices));
+            }
+            Reach::Serial(reach) => {
+                let serial = Serial::new(reach.clone(), marks, config.clock);
+                sources.spawn(intaker.run(serial, notices));
             }
         }
     }

@@ -19,6 +19,10 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     checks.extend(config.sources.iter().map(|source| {
         let told = match &source.reach {
             Reach::Directory(reach) => directory(&reach.path),
+            Reach::Tcp(reach) => Ok(format!("{} is not tried", reach.address)),
+            Reach::Serial(reach) => std::fs::metadata(&reach.device)
+                .map(|_| format!("{} is there", reach.device.display()))
+                .map_err(|error| format!("{} is not there: {error}", reach.device.display())),
         };
         (format!("source {}", source.name), told)
     }));

@@ -5,8 +5,14 @@ use super::Section;
 use crate::format::{Choice, Format};
 
 mod directory;
+mod line;
+mod serial;
+mod tcp;
 
 pub use directory::DirectoryConfig;
+pub use line::{Answer, Hold, LineConfig};
+pub use serial::{Flow, SerialConfig, SerialFraming};
+pub use tcp::{ClientTls, ServerTls, TcpConfig, TcpMode};
 
 /// One way to reach tills.
 #[derive(Debug, Clone)]
@@ -24,10 +30,25 @@ pub struct SourceConfig {
 pub enum Reach {
     /// A folder of files.
     Directory(DirectoryConfig),
+    /// A socket.
+    Tcp(TcpConfig),
+    /// A serial port.
+    Serial(SerialConfig),
+}
+
+impl Reach {
+    /// Returns how it is answered, where that can be.
+    fn line(&self) -> Option<LineConfig> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Tcp(tcp) => Some(tcp.line),
+            Self::Serial(serial) => Some(serial.line),
+        }
+    }
 }
 
 /// All kinds of sources, as a configuration names them.
-const KINDS: [&str; 1] = ["directory"];
+const KINDS: [&str; 3] = ["directory", "tcp", "serial"];
 
 /// Reads all sources. Their names must differ: a source's place in its feeds is kept by its name.
 pub(super) fn read(root: &mut Section) -> Option<Vec<SourceConfig>> {
@@ -51,12 +72,17 @@ fn source(section: &mut Section) -> Option<SourceConfig> {
     let format = format(section);
     let reach = match kind.as_deref()? {
         "directory" => directory::read(section).map(Reach::Directory),
+        "tcp" => tcp::read(section).map(Reach::Tcp),
+        "serial" => serial::read(section).map(Reach::Serial),
         other => {
             let what = format!("{other:?} is no kind of source; known are {}", KINDS.join(", "));
             section.fault("kind", what);
             None
         }
     };
+    if let (Some(format), Some(line)) = (&format, reach.as_ref().and_then(Reach::line)) {
+        line::check(section, line, format);
+    }
     Some(SourceConfig { name: name?, format: format?, reach: reach? })
 }
 

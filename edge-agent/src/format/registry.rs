@@ -1,11 +1,12 @@
 //! The formats by name. A new one adds its module, a variant, and a line in each `match`.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use super::poslog::Dialect;
-use super::{Context, Decoder, Framer, jsonl, poslog};
+use super::{Context, Decoder, Framer, jsonl, poslog, telegram};
 
 /// What a configuration or command line says of a format.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +26,8 @@ pub enum Format {
     Poslog(Dialect),
     /// Canonical receipts and movements, one JSON document a line.
     Jsonl,
+    /// Framed telegrams in a layout of their own.
+    Telegram(Arc<telegram::Settings>),
 }
 
 /// A format that does not exist, or not so.
@@ -72,7 +75,7 @@ pub enum FormatError {
 
 impl Format {
     /// All formats, as a configuration names them.
-    pub const NAMES: [&'static str; 2] = ["poslog", "jsonl"];
+    pub const NAMES: [&'static str; 3] = ["poslog", "jsonl", "telegram"];
 
     /// Finds a format by what is said of it.
     pub fn find(choice: Choice<'_>) -> Result<Self, FormatError> {
@@ -82,6 +85,13 @@ impl Format {
                 choice.dialect("poslog", Dialect::NAMES).map(Self::Poslog)
             }
             "jsonl" => choice.plain().map(|()| Self::Jsonl),
+            "telegram" => {
+                choice.without_dialect()?;
+                let format = "telegram";
+                let why = "a file of them is needed".to_owned();
+                let missing = FormatError::Settings { format, why };
+                choice.settings.ok_or(missing).and_then(telegram::settings).map(Self::Telegram)
+            }
             other => Err(FormatError::Unknown { found: other.chars().take(64).collect() }),
         }
     }
@@ -91,6 +101,9 @@ impl Format {
         match self {
             Self::Poslog(_) => Box::new(poslog::frame::PoslogFramer::new(start)),
             Self::Jsonl => Box::new(jsonl::JsonlFramer::new(start)),
+            Self::Telegram(settings) => {
+                Box::new(telegram::TelegramFramer::new(Arc::clone(settings), start))
+            }
         }
     }
 
@@ -99,6 +112,9 @@ impl Format {
         match self {
             Self::Poslog(dialect) => Box::new(poslog::PoslogDecoder::new(*dialect, context)),
             Self::Jsonl => Box::new(jsonl::JsonlDecoder::new(context)),
+            Self::Telegram(settings) => {
+                Box::new(telegram::TelegramDecoder::new(Arc::clone(settings), context))
+            }
         }
     }
 }
@@ -119,6 +135,10 @@ impl Choice<'_> {
 
     fn plain(&self) -> Result<(), FormatError> {
         self.without_settings()?;
+        self.without_dialect()
+    }
+
+    fn without_dialect(&self) -> Result<(), FormatError> {
         match self.dialect {
             None => Ok(()),
             Some(found) => Err(FormatError::NoDialects {
@@ -135,7 +155,6 @@ impl Choice<'_> {
 }
 
 /// Reads a format's own settings; an unknown key is for the type to refuse.
-#[allow(dead_code, reason = "the first format with settings of its own uses it")]
 pub(super) fn settings<T: DeserializeOwned>(
     format: &'static str,
     text: &str,
