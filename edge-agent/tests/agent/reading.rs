@@ -51,6 +51,18 @@ pub(crate) const FAMILIES: &[Family] = &[
         zone: chrono_tz::America::New_York,
         ..GERMAN
     },
+    Family {
+        folder: "telegram/whole",
+        format: "telegram",
+        settings: Some("telegram/whole/layout.toml"),
+        ..GERMAN
+    },
+    Family {
+        folder: "telegram/joined",
+        format: "telegram",
+        settings: Some("telegram/joined/layout.toml"),
+        ..GERMAN
+    },
 ];
 
 impl Family {

@@ -29,6 +29,8 @@ enum TelegramError {
     Mixed,
     #[error("two records have the same place and say different things")]
     Differs,
+    #[error("a line takes goods back, and its amount is positive")]
+    Direction,
     #[error("there is no total")]
     NoTotal,
     #[error("the code {code:?} of {field:?} is not in the settings")]
@@ -215,6 +217,10 @@ impl TelegramDecoder {
             None if amount < Cents::ZERO => (LineKind::Return, false),
             None => (LineKind::Sale, false),
         };
+        let comes_back = matches!(kind, LineKind::Return | LineKind::DepositRefund);
+        if comes_back && !void && amount > Cents::ZERO {
+            return Err(TelegramError::Direction);
+        }
         let text = record.need(Field::Article).map_err(TelegramError::Record)?;
         let id = |error| TelegramError::Id(Field::Article, error);
         let (article, embedded) = match self.settings.article {
