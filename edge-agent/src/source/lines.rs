@@ -141,6 +141,11 @@ impl Lines {
         self.lines.len()
     }
 
+    /// Tells whether the first feed of a peer has a line.
+    pub(super) fn speaks(&self, peer: &str) -> bool {
+        self.feeds.get(peer).is_some_and(|feed| feed.line.is_some())
+    }
+
     /// Begins a line whose stream is there once `connecting` has ended.
     pub(super) fn open<S>(
         &mut self,

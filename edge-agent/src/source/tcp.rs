@@ -27,6 +27,10 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the beginning of TLS may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a further connection of a peer waits for the end of the one before: its last bytes and its
+/// end are on their way, and its feed is to go on.
+const SUCCESSION_PATIENCE: Duration = Duration::from_millis(200);
+
 /// Silence after which the kernel asks whether the peer is still there, and how often it asks.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
 
@@ -36,6 +40,8 @@ pub struct Tcp {
     lines: Lines,
     way: Way,
     owed: Option<SourceError>,
+    /// A call that was taken, by whom, and until when it waits for the end of the one before.
+    next_call: Option<(TcpStream, String, Instant)>,
 }
 
 /// Who calls whom, and how that stands.
@@ -63,7 +69,7 @@ impl Tcp {
         };
         let (line, silence) = (config.line, config.read_timeout);
         let lines = Lines::new(Habits { line, silence, memory, clock }, marks);
-        Self { config, lines, way, owed: None }
+        Self { config, lines, way, owed: None, next_call: None }
     }
 
     /// Waits for a caller and begins a line with it.
@@ -80,14 +86,27 @@ impl Tcp {
                 Err(error) => return fault("cannot listen on", error),
             },
         };
-        let (stream, peer) = tokio::select! {
-            event = self.lines.next() => return Ok(Some(event)),
-            accepted = bound.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => return fault("cannot take a call on", error),
-            },
+        if let Some((_, peer, until)) = &self.next_call
+            && self.lines.speaks(peer)
+        {
+            tokio::select! {
+                biased;
+                event = self.lines.next() => return Ok(Some(event)),
+                () = tokio::time::sleep_until(*until) => {}
+            }
+        }
+        let Some((stream, peer, _)) = self.next_call.take() else {
+            let (stream, peer) = tokio::select! {
+                event = self.lines.next() => return Ok(Some(event)),
+                accepted = bound.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => return fault("cannot take a call on", error),
+                },
+            };
+            let until = Instant::now() + SUCCESSION_PATIENCE;
+            self.next_call = Some((stream, peer.ip().to_string(), until));
+            return Ok(None);
         };
-        let peer = peer.ip().to_string();
         if self.lines.count() >= LINES_MAX {
             tracing::warn!(%peer, most = LINES_MAX, "a further connection is refused");
             return Ok(None);

@@ -45,12 +45,12 @@ async fn an_adapter_that_is_pulled_out_within_a_receipt_goes_on_when_it_is_back(
     let world = world("joined", "answer = \"3964r\"");
     let _agent = world.agent().await;
     for telegram in joined_receipt(7) {
-        let mut till = Till::plug_in(&world);
+        let mut till = Till::plug_in(&world).opened().await;
         // Pulled out within a telegram: it is sent again as a whole.
         assert_eq!(till.ask(&telegram[..1]).await, DLE);
         till.say(&telegram[1..9]);
         drop(till);
-        let mut till = Till::plug_in(&world);
+        let mut till = Till::plug_in(&world).opened().await;
         assert_eq!(till.ask(&telegram[..1]).await, DLE);
         assert_eq!(till.ask(&telegram[1..]).await, DLE);
     }
@@ -82,7 +82,7 @@ async fn a_port_is_ours_alone_and_a_passive_one_is_never_written_to() {
 /// The till's end of a port, and the port.
 struct Till {
     line: File,
-    _port: OwnedFd,
+    port: OwnedFd,
 }
 
 impl Till {
@@ -97,7 +97,18 @@ impl Till {
         let fresh = world.path("port.new");
         std::os::unix::fs::symlink(name, &fresh).unwrap();
         std::fs::rename(fresh, world.path("port")).unwrap();
-        Self { line: File::from(pair.master), _port: pair.slave }
+        Self { line: File::from(pair.master), port: pair.slave }
+    }
+
+    /// Waits until somebody has the port: what is said earlier is flushed, as on a real one.
+    async fn opened(self) -> Self {
+        let port = File::from(self.port.try_clone().unwrap());
+        let look = async || match port.try_lock() {
+            Ok(()) => Err(format!("nobody has it, {:?}", port.unlock())),
+            Err(_) => Ok(()),
+        };
+        wait::until("the port is opened", SOON, look).await.unwrap();
+        self
     }
 
     fn say(&mut self, bytes: &[u8]) {

@@ -189,7 +189,12 @@ async fn pass(mut till: TcpStream, address: Arc<str>, tee: Tee) {
     }
     let (till_read, till_write) = till.split();
     let (printer_read, printer_write) = printer.split();
-    let forth = flow(till_read, printer_write, |bytes| tee.put(bytes));
+    let forth = async {
+        let ended = flow(till_read, printer_write, |bytes| tee.put(bytes)).await;
+        // Its next connection may begin before the printer has ended this one.
+        tee.copies.close(tee.connection);
+        ended
+    };
     let back = flow(printer_read, till_write, |_| {});
     if let Err(error) = tokio::try_join!(forth, back) {
         tracing::info!(peer = %tee.peer, %error, "a connection to the printer broke");
