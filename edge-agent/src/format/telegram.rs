@@ -185,10 +185,10 @@ impl Framer for TelegramFramer {
     fn push(&mut self, chunk: &[u8]) -> Vec<Framed> {
         let mut found = Vec::new();
         for &byte in chunk {
-            let piece = self.scan.step(byte);
+            let pieces = self.scan.step(byte);
             // A piece that a new STX ends lies before this byte, which stays held.
             self.held.extend(&[byte]);
-            if let Some(piece) = piece {
+            for piece in pieces {
                 self.piece(piece, &mut found);
             }
         }

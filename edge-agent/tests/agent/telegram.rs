@@ -80,6 +80,16 @@ fn a_telegram_that_breaks_off_is_set_aside_and_the_whole_one_is_read() {
 }
 
 #[test]
+fn a_telegram_that_breaks_off_into_the_next_one_costs_only_itself() {
+    for (name, format, telegrams) in frames().filter(|(name, _, _)| !name.contains("none")) {
+        for cut in 1..telegrams[1].len() {
+            let found = read(&format, &[&telegrams[1][..cut], &telegrams[1], &telegrams[2]]);
+            assert_eq!(found.numbers, ["2", "3"], "{name} broken at {cut}");
+        }
+    }
+}
+
+#[test]
 fn junk_between_telegrams_is_set_aside_and_handshakes_are_nothing() {
     for (name, format, telegrams) in frames() {
         let parts: [&[u8]; 5] =

@@ -110,7 +110,7 @@ impl TelegramDecoder {
         let mut scan = Scan::new(self.settings.framing, self.settings.bcc);
         let mut records: Vec<Record> = Vec::new();
         let mut garbled = false;
-        for piece in bytes.iter().filter_map(|&byte| scan.step(byte)) {
+        for piece in bytes.iter().flat_map(|&byte| scan.step(byte)) {
             let content = match piece.kind {
                 Kind::Sound(content) => content,
                 Kind::Garbled(_) | Kind::Cut | Kind::Junk => {

@@ -1,7 +1,12 @@
 //! Finds telegrams in bytes, one byte at a time, and proves their check character. Pure; it never
 //! looks at what a telegram says. Where no telegram is, handshake bytes are nothing and the rest is junk.
 //!
+//! A telegram that broke off may run into the next one where no silence parts them, as in bytes that are
+//! read again: a damaged one is therefore looked through for the beginning of another.
+//!
 //! 3964R after Siemens: STX, data with every DLE doubled, DLE, ETX, and the XOR of all bytes after STX.
+
+use std::collections::VecDeque;
 
 use super::settings::{Check, Framing};
 use crate::format::GARBAGE_BYTES_MAX;
@@ -15,6 +20,9 @@ const HANDSHAKE: [u8; 10] = [0x00, 0x04, 0x05, 0x06, 0x0A, 0x0D, DLE, 0x11, 0x13
 
 /// Bytes of one telegram, its frame included: many times the longest record of a till.
 pub(super) const TELEGRAM_BYTES_MAX: usize = 64 << 10;
+
+/// How often a damaged telegram is looked through: senders repeat six times.
+const RESCANS_MAX: usize = 8;
 
 /// Bytes that belong together; they end where the next piece begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,16 +66,40 @@ pub(super) struct Scan {
     /// From STX to ETX, both included.
     frame: Vec<u8>,
     trailer: Vec<u8>,
+    /// The bytes of a telegram that was just found damaged.
+    spilled: Vec<u8>,
 }
 
 impl Scan {
     pub(super) fn new(framing: Framing, check: Check) -> Self {
-        let (frame, trailer) = (Vec::new(), Vec::new());
-        Self { framing, check, state: State::Outside, junk: 0, frame, trailer }
+        let (frame, trailer, spilled) = (Vec::new(), Vec::new(), Vec::new());
+        Self { framing, check, state: State::Outside, junk: 0, frame, trailer, spilled }
     }
 
-    /// Takes the next byte and returns the piece that it ends.
-    pub(super) fn step(&mut self, byte: u8) -> Option<Piece> {
+    /// Takes the next byte and returns the pieces that it ends.
+    pub(super) fn step(&mut self, byte: u8) -> Vec<Piece> {
+        let mut found = Vec::new();
+        let mut again = VecDeque::new();
+        let (mut next, mut rescans) = (Some(byte), 0);
+        while let Some(byte) = next {
+            if let Some(mut piece) = self.one(byte) {
+                let spilled = std::mem::take(&mut self.spilled);
+                let other = spilled.iter().skip(1).position(|&byte| byte == STX);
+                if let Some(other) = other.filter(|_| rescans < RESCANS_MAX) {
+                    rescans += 1;
+                    piece.length = other + 1;
+                    for &byte in spilled[piece.length..].iter().rev() {
+                        again.push_front(byte);
+                    }
+                }
+                found.push(piece);
+            }
+            next = again.pop_front();
+        }
+        found
+    }
+
+    fn one(&mut self, byte: u8) -> Option<Piece> {
         match self.state {
             State::Outside => self.outside(byte),
             State::Inside => self.inside(byte),
@@ -187,6 +219,7 @@ impl Scan {
 
     fn garbled(&mut self, why: &'static str) -> Piece {
         let length = self.pending();
+        self.spilled = [self.frame.as_slice(), &self.trailer].concat();
         self.reset();
         Piece { length, kind: Kind::Garbled(why) }
     }
