@@ -50,7 +50,9 @@ mod section;
 mod sources;
 
 pub use sources::{
-    BundleConfig, CursorKind, DirectoryConfig, HttpConfig, Names, Reach, Role, SourceConfig,
+    Answer, BundleConfig, ClientTls, CursorKind, DirectoryConfig, Flow, Hold, HttpConfig,
+    LineConfig, Names, Reach, Role, SerialConfig, SerialFraming, ServerTls, SourceConfig,
+    TcpConfig, TcpMode,
 };
 
 use crate::format::article::Articles;

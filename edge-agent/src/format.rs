@@ -29,6 +29,7 @@ pub mod settle;
 mod square;
 pub mod stamp;
 pub mod stock_csv;
+pub mod telegram;
 mod units;
 
 use article::Articles;
@@ -71,6 +72,15 @@ pub enum Framed {
     },
 }
 
+/// How a telegram came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Whole, whatever it says.
+    Sound,
+    /// Damaged: sent again it may come whole.
+    Garbled,
+}
+
 /// Cuts chunks into units. The same bytes give the same units, however they are split into chunks.
 pub trait Framer: Send {
     /// Takes the next bytes and returns what they complete, in order.
@@ -83,6 +93,11 @@ pub trait Framer: Send {
     /// Ends the input: bytes left over are the last unit where the format knows no end mark of its
     /// own, else a refusal.
     fn finish(&mut self) -> Option<Framed>;
+    /// Takes out what became of the telegrams that were read to their end since it was last asked, in
+    /// their order: whoever sent one may wait for an answer. Most formats know no telegrams.
+    fn ended(&mut self) -> Vec<Form> {
+        Vec::new()
+    }
     /// Returns the offset after the last unit or refused piece, from which reading can resume.
     fn position(&self) -> u64;
     /// Returns true where the format's own end mark was read and nothing of worth stands after it.

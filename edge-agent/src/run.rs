@@ -21,6 +21,8 @@ use crate::format::{Context, Format};
 use crate::ship::{self, Link, Shipper};
 use crate::source::directory::{self, Directory, Disk, Marks};
 use crate::source::http::Http;
+use crate::source::serial::Serial;
+use crate::source::tcp::Tcp;
 use crate::status::{Keeper, Through};
 
 mod closing;
@@ -142,6 +144,15 @@ async fn start_sources(
                 let marks = buffer.marks(source.name.clone()).await?;
                 let service = Http::new(reach.clone(), config.clock, marks);
                 sources.spawn(intaker.run(service, notices));
+            }
+            Reach::Tcp(reach) => {
+                let marks = buffer.marks(source.name.clone()).await?;
+                sources.spawn(intaker.run(Tcp::new(reach.clone(), marks, config.clock), notices));
+            }
+            Reach::Serial(reach) => {
+                let marks = buffer.marks(source.name.clone()).await?;
+                let serial = Serial::new(reach.clone(), marks, config.clock);
+                sources.spawn(intaker.run(serial, notices));
             }
         }
     }

@@ -7,6 +7,9 @@ use shared::time::Timestamp;
 
 pub mod directory;
 pub mod http;
+mod lines;
+pub mod serial;
+pub mod tcp;
 
 /// What a source says next.
 #[derive(Debug)]
@@ -103,6 +106,21 @@ pub enum SourceError {
         #[source]
         source: std::io::Error,
     },
+    /// A line to a till cannot be had.
+    #[error("{what}")]
+    Line {
+        /// Which line, and what was tried.
+        what: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Copies of what a printer got were given up, so that the printer did not wait.
+    #[error("{bytes} bytes of the printer's copy were given up")]
+    CopyLost {
+        /// How many bytes.
+        bytes: u64,
+    },
 }
 
 /// A way to reach tills.
@@ -118,8 +136,21 @@ pub trait Source: Send {
     /// whoever waits for an answer.
     fn committed(&mut self, fate: Fate);
 
+    /// Tells, after `committed`, how the last telegram among what is committed came: whole, or damaged
+    /// and to be sent again. Only now may its sender hear of it.
+    fn answer(&mut self, _: Form) {}
+
     /// Tells that the disk takes nothing now: a source that can be held says so to its till.
     fn held_back(&mut self) {}
+}
+
+/// How a telegram came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Whole, whatever it says.
+    Sound,
+    /// Damaged: sent again it may come whole.
+    Garbled,
 }
 
 /// What became of bytes that are committed.

@@ -55,6 +55,10 @@ fn there(source: &SourceConfig) -> Result<String, String> {
     match &source.reach {
         Reach::Directory(reach) => directory(&reach.path),
         Reach::Http(reach) => Ok(format!("is asked every {} s", reach.poll.as_secs())),
+        Reach::Tcp(reach) => Ok(format!("{} is not tried; --probe does", reach.address)),
+        Reach::Serial(reach) => std::fs::metadata(&reach.device)
+            .map(|_| format!("{} is there", reach.device.display()))
+            .map_err(|error| format!("{} is not there: {error}", reach.device.display())),
     }
 }
 
@@ -65,6 +69,8 @@ fn probed(config: &Config, source: &SourceConfig) -> Result<String, String> {
             crate::source::directory::probe(&crate::run::directory_settings(config, reach))
         }
         Reach::Http(reach) => waited(crate::source::http::probe(reach)),
+        Reach::Tcp(reach) => waited(crate::source::tcp::probe(reach)),
+        Reach::Serial(reach) => waited(crate::source::serial::probe(reach.clone())),
     };
     told.map_err(|error| Chain(&error).to_string())
 }

@@ -6,9 +6,15 @@ use crate::format::{Choice, Format};
 
 mod directory;
 mod http;
+mod line;
+mod serial;
+mod tcp;
 
 pub use directory::{BundleConfig, DirectoryConfig, Names};
 pub use http::{CursorKind, HttpConfig};
+pub use line::{Answer, Hold, LineConfig};
+pub use serial::{Flow, SerialConfig, SerialFraming};
+pub use tcp::{ClientTls, ServerTls, TcpConfig, TcpMode};
 
 /// One way to reach tills.
 #[derive(Debug, Clone)]
@@ -45,10 +51,25 @@ pub enum Reach {
     Directory(DirectoryConfig),
     /// A service that is asked over HTTP.
     Http(HttpConfig),
+    /// A socket.
+    Tcp(TcpConfig),
+    /// A serial port.
+    Serial(SerialConfig),
+}
+
+impl Reach {
+    /// Returns how it is answered, where that can be.
+    fn line(&self) -> Option<LineConfig> {
+        match self {
+            Self::Directory(_) | Self::Http(_) => None,
+            Self::Tcp(tcp) => Some(tcp.line),
+            Self::Serial(serial) => Some(serial.line),
+        }
+    }
 }
 
 /// All kinds of sources, as a configuration names them.
-const KINDS: [&str; 2] = ["directory", "http"];
+const KINDS: [&str; 4] = ["directory", "http", "tcp", "serial"];
 
 /// Reads all sources. Their names must differ: a source's place in its feeds is kept by its name.
 pub(super) fn read(root: &mut Section) -> Option<Vec<SourceConfig>> {
@@ -77,12 +98,17 @@ fn source(section: &mut Section) -> Option<SourceConfig> {
     let reach = match kind.as_deref()? {
         "directory" => directory::read(section).map(Reach::Directory),
         "http" => http::read(section).map(Reach::Http),
+        "tcp" => tcp::read(section).map(Reach::Tcp),
+        "serial" => serial::read(section).map(Reach::Serial),
         other => {
             let what = format!("{other:?} is no kind of source; known are {}", KINDS.join(", "));
             section.fault("kind", what);
             None
         }
     };
+    if let (Some(format), Some(line)) = (&format, reach.as_ref().and_then(Reach::line)) {
+        line::check(section, line, format);
+    }
     Some(SourceConfig { name: name?, role: role?, format: format?, reach: reach? })
 }
 

@@ -12,7 +12,7 @@ use super::receipt_text::Profile;
 use super::stock_csv::StockCsvSettings;
 use super::{
     Context, Decoder, Framer, Refusal, dsfinvk, edifact, fiskaltrust, json, jsonl, poslog,
-    receipt_text, square, stock_csv,
+    receipt_text, square, stock_csv, telegram,
 };
 
 /// What a configuration or command line says of a format.
@@ -47,6 +47,8 @@ pub enum Format {
     Edifact,
     /// Stock movements as rows of a table.
     StockCsv(Arc<StockCsvSettings>),
+    /// Framed telegrams in a layout of their own.
+    Telegram(Arc<telegram::Settings>),
 }
 
 /// A format that does not exist, or not so.
@@ -94,7 +96,7 @@ pub enum FormatError {
 
 impl Format {
     /// All formats, as a configuration names them.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "poslog",
         "jsonl",
         "fiskaltrust",
@@ -104,6 +106,7 @@ impl Format {
         "dsfinvk",
         "edifact",
         "stock-csv",
+        "telegram",
     ];
 
     /// Finds a format by what is said of it.
@@ -127,6 +130,13 @@ impl Format {
                 choice.without_dialect()?;
                 StockCsvSettings::parse(choice.settings).map(Arc::new).map(Self::StockCsv)
             }
+            "telegram" => {
+                choice.without_dialect()?;
+                let format = "telegram";
+                let why = "a file of them is needed".to_owned();
+                let missing = FormatError::Settings { format, why };
+                choice.settings.ok_or(missing).and_then(telegram::settings).map(Self::Telegram)
+            }
             other => Err(FormatError::Unknown { found: other.chars().take(64).collect() }),
         }
     }
@@ -144,6 +154,9 @@ impl Format {
             Self::Edifact => Box::new(edifact::frame::EdifactFramer::new(start)),
             Self::StockCsv(settings) => {
                 Box::new(stock_csv::frame::StockCsvFramer::new(Arc::clone(settings), start))
+            }
+            Self::Telegram(settings) => {
+                Box::new(telegram::TelegramFramer::new(Arc::clone(settings), start))
             }
         }
     }
@@ -163,6 +176,9 @@ impl Format {
             Self::Edifact => Box::new(edifact::EdifactDecoder::new(context)),
             Self::StockCsv(settings) => {
                 Box::new(stock_csv::StockCsvDecoder::new(Arc::clone(settings), context))
+            }
+            Self::Telegram(settings) => {
+                Box::new(telegram::TelegramDecoder::new(Arc::clone(settings), context))
             }
         }
     }

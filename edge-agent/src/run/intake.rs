@@ -16,8 +16,8 @@ use crate::aggregate::open::Slot;
 use crate::aggregate::{Company, Place, Rules};
 use crate::buffer::{Buffer, BufferError, Claim, Entry, Intake, IntakeUnit, Sharing};
 use crate::config::Role;
-use crate::format::{Decoder, Format, Framed, Framer, Item, Unit};
-use crate::source::{Completeness, Ending, Event, Fate, Source};
+use crate::format::{self, Decoder, Format, Framed, Framer, Item, Unit};
+use crate::source::{Completeness, Ending, Event, Fate, Form, Source};
 
 /// What takes a source in.
 pub(super) struct Intaker {
@@ -127,12 +127,24 @@ impl Intaker {
             Event::Bytes(bytes) => feeds.framer().push(&bytes),
             Event::Quiet => feeds.framer().quiet(),
         };
-        if framed.is_empty() {
+        let last = feeds.framer().ended().pop();
+        if framed.is_empty() && last.is_none() {
             return Ok(());
         }
         let mark = source.mark(feeds.framer().position(), Completeness::Partial);
-        let units = framed.into_iter().map(|framed| self.unit(framed)).collect();
-        self.take((&feeds.present, mark), units, source, notices).await
+        let units: Vec<IntakeUnit> = framed.into_iter().map(|framed| self.unit(framed)).collect();
+        // A telegram that makes no unit yet is on disk by the mark of a source that keeps it there;
+        // any other source answers nobody.
+        if units.is_empty() && mark.is_none() {
+            return Ok(());
+        }
+        self.take((&feeds.present, mark), units, source, notices).await?;
+        match last {
+            Some(format::Form::Sound) => source.answer(Form::Sound),
+            Some(format::Form::Garbled) => source.answer(Form::Garbled),
+            None => {}
+        }
+        Ok(())
     }
 
     /// Ends a feed. A remainder that is only now known to be refused, or to be a unit, does not move

@@ -76,6 +76,18 @@ pub(crate) const FAMILIES: &[Family] = &[
         settings: Some("stock-csv/settings.toml"),
         ..GERMAN
     },
+    Family {
+        folder: "telegram/whole",
+        format: "telegram",
+        settings: Some("telegram/whole/layout.toml"),
+        ..GERMAN
+    },
+    Family {
+        folder: "telegram/joined",
+        format: "telegram",
+        settings: Some("telegram/joined/layout.toml"),
+        ..GERMAN
+    },
 ];
 
 impl Family {
