@@ -43,6 +43,18 @@ targets! {
     fuzz_jsonl: "jsonl",
     fuzz_poslog_fakes: "poslog/fakes",
     fuzz_poslog_ncr_acs: "poslog/ncr-acs",
+    fuzz_fiskaltrust: "fiskaltrust",
+    fuzz_square: "square",
+    fuzz_escpos_rewe: "escpos/rewe",
+    fuzz_escpos_star: "escpos/star",
+    fuzz_receipt_text_rewe: "receipt-text/rewe",
+    fuzz_receipt_text_lidl: "receipt-text/lidl",
+    fuzz_receipt_text_edeka: "receipt-text/edeka",
+    fuzz_dsfinvk: "dsfinvk",
+    fuzz_edifact: "edifact",
+    fuzz_stock_csv: "stock-csv",
+    fuzz_telegram_whole: "telegram/whole",
+    fuzz_telegram_joined: "telegram/joined",
 }
 
 fn family(folder: &str) -> &'static Family {

@@ -27,6 +27,7 @@ mod known;
 mod listing;
 mod mount;
 mod probe;
+mod processed;
 mod stamp;
 
 use file::{Chunk, OpenFile, Trail};
@@ -38,6 +39,7 @@ use listing::Listed;
 pub use mount::Disk;
 use mount::{Identity, Mount};
 pub use probe::probe;
+use processed::move_away;
 use stamp::{Candidate, Shape, Stamp};
 
 /// Part of the time that listing the folder may take where hints come: one in so many.
@@ -499,18 +501,4 @@ fn folder_error(path: &Path, source: std::io::Error) -> SourceError {
 
 fn is_gone(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::NotFound
-}
-
-/// Moves a file; one of the same name that is there already stays.
-fn move_away(from: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
-    let mut to = folder.join(name);
-    if let Some(parent) = to.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let mut copy = 1;
-    while to.symlink_metadata().is_ok() {
-        copy += 1;
-        to = folder.join(format!("{name}.{copy}"));
-    }
-    std::fs::rename(from, to)
 }

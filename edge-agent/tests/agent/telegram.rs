@@ -222,7 +222,7 @@ fn read(format: &Format, chunks: &[&[u8]]) -> Found {
         match read {
             Ok(items) => found.numbers.extend(items.into_iter().map(|item| match item {
                 Item::Receipt(receipt) => receipt.receipt.to_string(),
-                Item::Movement(_) | Item::Closing(_) => panic!("no receipt"),
+                Item::Movement(_) | Item::Closing(_) | Item::Refused(_) => panic!("no receipt"),
             })),
             Err(reason) => found.refused.push((unit, reason.reason)),
         }

@@ -59,7 +59,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("edge-agent", "globset", &["src/config/sources/directory"]),
     ("edge-agent", "nix", &["src/source/directory"]),
     ("edge-agent", "reqwest", &["src/source/http"]),
-    ("edge-agent", "rustls", &["src/source/http"]),
+    ("edge-agent", "rustls", &["src/source/http", "src/source/tcp"]),
     ("edge-agent", "rustls_native_certs", &["src/source/http"]),
     ("edge-agent", "tokio_serial", &["src/source/serial"]),
     ("edge-agent", "tokio_rustls", &["src/source/tcp"]),
