@@ -72,20 +72,8 @@ pub(crate) const FAMILIES: &[Family] = &[
         store: "0010",
         ..GERMAN
     },
-    Family {
-        folder: "poslog/gk",
-        format: "poslog",
-        dialect: Some("gk"),
-        store: "0010",
-        ..GERMAN
-    },
-    Family {
-        folder: "poslog/v6",
-        format: "poslog",
-        dialect: Some("v6"),
-        store: "0010",
-        ..GERMAN
-    },
+    Family { folder: "poslog/gk", format: "poslog", dialect: Some("gk"), store: "0010", ..GERMAN },
+    Family { folder: "poslog/v6", format: "poslog", dialect: Some("v6"), store: "0010", ..GERMAN },
 ];
 
 impl Family {

@@ -4,7 +4,7 @@
 use shared::ids::{Article, Label};
 use shared::money::{Cents, Milli};
 use shared::receipt::{Adjustment, Line, Payment, Receipt, Reduction, Vat};
-use shared::words::{AdjustmentKind, LineKind, PaymentKind};
+use shared::words::{AdjustmentKind, LineKind, PaymentKind, Unit};
 
 use super::record::{
     Change, Discount, Item, LineFlags, Modifier, Retail, Rounding, Tender, VatTotal,
@@ -79,6 +79,7 @@ impl Filler<'_> {
         };
         let kind = self.kind(item, &mark)?;
         let void = item.flags.void;
+        let unsaid = if item.weighed { Unit::Kilograms } else { Unit::Pieces };
         let line = Line {
             position: position(item, place)?,
             article: self.article(item)?,
@@ -86,7 +87,7 @@ impl Filler<'_> {
             restock: restock(item, &kind),
             kind,
             void,
-            unit: rules::unit(item.unit.as_deref(), item.weighed)
+            unit: rules::unit(item.unit.as_deref(), unsaid)
                 .map_err(|error| Fault::Id("UnitOfMeasureCode", error))?,
             quantity_milli: Milli(sign * quantity.abs().0),
             amount_cents: Cents(sign * amount.cents.abs().0),
@@ -108,8 +109,7 @@ impl Filler<'_> {
         }
         // A void keeps the kind of what it takes back.
         let unturned = Mark { flags: LineFlags::default(), standing: Standing::Own, ..*mark };
-        let comes_back = (self.rules.direction)(&unturned) == Direction::Minus;
-        Ok(rules::standard_kind(item, comes_back))
+        Ok(rules::standard_kind(item, (self.rules.direction)(&unturned)))
     }
 
     /// Finds the number that means most: a GTIN that was scanned, a GTIN, a PLU, the vendor's own.

@@ -137,8 +137,9 @@ pub(super) fn plain(part: Part) -> Direction {
     }
 }
 
-/// The kind of a line by the standard's words; `comes_back` where goods are taken in.
-pub(super) fn standard_kind(item: &Item, comes_back: bool) -> LineKind {
+/// The kind of a line by the standard's words and by the direction that nothing has turned.
+pub(super) fn standard_kind(item: &Item, unturned: Direction) -> LineKind {
+    let comes_back = unturned == Direction::Minus;
     if item.voucher {
         return LineKind::VoucherSale;
     }
@@ -193,10 +194,10 @@ pub(super) fn tender_part(tender: &Tender) -> Part {
     }
 }
 
-/// The unit of a code; one that is not known is kept as a word.
-pub(super) fn unit(code: Option<&str>, weighed: bool) -> Result<Unit, shared::ids::IdError> {
+/// The unit of a code; one that is not known is kept as a word, and without one `unsaid` is meant.
+pub(super) fn unit(code: Option<&str>, unsaid: Unit) -> Result<Unit, shared::ids::IdError> {
     let Some(code) = code.filter(|code| !code.is_empty()) else {
-        return Ok(if weighed { Unit::Kilograms } else { Unit::Pieces });
+        return Ok(unsaid);
     };
     match code.to_lowercase().as_str() {
         "ea" | "st" | "stk" | "stck" | "stück" | "pce" | "pcs" => Ok(Unit::Pieces),
@@ -267,17 +268,17 @@ mod tests {
 
     #[test]
     fn units_are_found_by_code_and_by_name_and_others_are_kept() {
-        for (code, weighed, wanted) in [
-            (None, false, "pcs"),
-            (None, true, "kg"),
-            (Some("EA"), true, "pcs"),
-            (Some("KGM"), false, "kg"),
-            (Some("Kg"), false, "kg"),
-            (Some("Stück"), false, "pcs"),
-            (Some("LTR"), false, "l"),
-            (Some("6Pack"), false, "6pack"),
+        for (code, unsaid, wanted) in [
+            (None, Unit::Pieces, "pcs"),
+            (None, Unit::Kilograms, "kg"),
+            (Some("EA"), Unit::Kilograms, "pcs"),
+            (Some("KGM"), Unit::Pieces, "kg"),
+            (Some("Kg"), Unit::Pieces, "kg"),
+            (Some("Stück"), Unit::Pieces, "pcs"),
+            (Some("LTR"), Unit::Pieces, "l"),
+            (Some("6Pack"), Unit::Pieces, "6pack"),
         ] {
-            assert_eq!(unit(code, weighed).unwrap().as_str(), wanted, "{code:?}");
+            assert_eq!(unit(code, unsaid).unwrap().as_str(), wanted, "{code:?}");
         }
     }
 }

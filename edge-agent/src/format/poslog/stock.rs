@@ -5,7 +5,7 @@
 use shared::ids::{Article, Label, MovementId};
 use shared::money::Milli;
 use shared::receipt::{Receipt, StockMovement};
-use shared::words::StockKind;
+use shared::words::{StockKind, Unit};
 
 use super::record::{Inventory, StockLine, StockPaper};
 use super::{Fault, label, milli, needed, rules};
@@ -63,7 +63,9 @@ fn kind(paper: &StockPaper, carrier: &Receipt, context: &Context) -> Result<Stoc
             match (is_ours(&paper.source), is_ours(&paper.destination)) {
                 (true, false) => Ok(StockKind::TransferOut),
                 (false, true) => Ok(StockKind::TransferIn),
-                (true, true) | (false, false) => Err(Fault::Word("the stores of a Transfer")),
+                (true, true) | (false, false) => {
+                    Err(Fault::Word("the pair of stores of a Transfer"))
+                }
             }
         }
         other => Err(Fault::Kind(other.chars().take(64).collect())),
@@ -81,7 +83,7 @@ struct Movement<'a> {
 impl Movement<'_> {
     fn read(&self, line: &StockLine, place: usize) -> Result<StockMovement, Fault> {
         let quantity = self.quantity(line)?;
-        let unit = rules::unit(line.unit.as_deref(), false);
+        let unit = rules::unit(line.unit.as_deref(), Unit::Pieces);
         let counterparty = match self.kind {
             StockKind::TransferOut => &self.paper.destination,
             StockKind::TransferIn => &self.paper.source,
@@ -121,11 +123,11 @@ impl Movement<'_> {
     }
 
     fn quantity(&self, line: &StockLine) -> Result<Milli, Fault> {
-        let read = match (&line.received, &self.kind) {
-            (Some(_), StockKind::Delivery | StockKind::TransferIn) => {
-                milli("QuantityReceived", &line.received)?
-            }
-            _ => milli("Quantity", &line.quantity)?,
+        let comes_in = matches!(self.kind, StockKind::Delivery | StockKind::TransferIn);
+        let read = if comes_in && line.received.is_some() {
+            milli("QuantityReceived", &line.received)?
+        } else {
+            milli("Quantity", &line.quantity)?
         };
         match self.kind.sign() {
             0 => Ok(read),
@@ -159,9 +161,9 @@ impl Movement<'_> {
     fn reason(&self, line: &StockLine) -> Result<Option<Label>, Fault> {
         let own = line.reason.clone().or_else(|| self.paper.reason.clone());
         let lost = self.paper.type_code.as_ref().map(|word| word.to_lowercase());
-        match self.kind {
-            StockKind::Waste => label("TypeCode of a loss", &lost.or(own)),
-            _ => label("ReasonCode", &own),
+        if self.kind == StockKind::Waste {
+            return label("TypeCode of a loss", &lost.or(own));
         }
+        label("ReasonCode", &own)
     }
 }
