@@ -6,22 +6,42 @@ use std::str::FromStr;
 
 use shared::ids::{Article, IdError, Label, Series};
 use shared::money::{Cents, DecimalError, Milli};
-use shared::receipt::{Line, Receipt};
-use shared::time::{BusinessDay, TimeError};
+use shared::receipt::{Line, Receipt, ReceiptReference};
+use shared::time::{BusinessDay, TimeError, Timestamp};
 use shared::words::{Channel, LineKind, NotCounted, Unit as QuantityUnit};
 
 use super::settle::{CENTS_MAX, MILLI_MAX, SettleFault, settle};
 use super::stamp::{Place, Stamp, StampError, Stamps};
 use super::{Context, Decoder, Item, Refusal, StoreFault, Unit};
 
+mod closing;
 mod fakes;
+mod fill;
 pub mod frame;
+mod gk;
 mod lex;
 mod ncr_acs;
 mod record;
+mod roqqio;
+mod rules;
+mod stock;
+mod v6;
+mod visma;
+mod wn_tpnet;
 mod xml;
 
-use record::{Body, RecordError, Retail, Transaction};
+use fill::Filler;
+use record::{Body, ControlKind, Link, RecordError, Retail, Transaction};
+use rules::{Rules, Standing};
+
+/// The scheme of article numbers that are no GTIN, where a dialect has none of its own.
+const VENDOR: &str = "poslog";
+
+/// Flag of a receipt that takes back another one whole.
+const RECEIPT_VOID: &str = "receipt_void";
+
+/// Flag of a receipt that stands in for another one.
+const REPLACES: &str = "replaces";
 
 /// Who wrote a POSLog file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +50,16 @@ pub enum Dialect {
     NcrAcs,
     /// The seeded shop of this project: absolute figures, direction by element and flag.
     Fakes,
+    /// Diebold Nixdorf TP.net, POSLog 2.2.1.
+    WnTpnet,
+    /// ROQQIO, POSLog 6.
+    Roqqio,
+    /// Visma Retail, POSLog 6.
+    Visma,
+    /// GK POS Server, POSLog 3.
+    Gk,
+    /// POSLog 6 as its schema means it.
+    V6,
 }
 
 /// A dialect that does not exist.
@@ -39,7 +69,35 @@ pub struct DialectError(String);
 
 impl Dialect {
     /// All dialects, as a configuration names them.
-    pub const NAMES: &'static [&'static str] = &["ncr-acs", "fakes"];
+    pub const NAMES: &'static [&'static str] =
+        &["ncr-acs", "fakes", "wn-tpnet", "roqqio", "visma", "gk", "v6"];
+
+    fn reading(self) -> Reading {
+        match self {
+            Self::NcrAcs => Reading::NcrAcs,
+            Self::Fakes => Reading::Fakes,
+            Self::WnTpnet => Reading::Table(&wn_tpnet::RULES),
+            Self::Roqqio => Reading::Table(&roqqio::RULES),
+            Self::Visma => Reading::Table(&visma::RULES),
+            Self::Gk => Reading::Table(&gk::RULES),
+            Self::V6 => Reading::Table(&v6::RULES),
+        }
+    }
+
+    /// Returns its rules, where it is read by a table of them.
+    fn rules(self) -> Option<&'static Rules> {
+        match self.reading() {
+            Reading::NcrAcs | Reading::Fakes => None,
+            Reading::Table(rules) => Some(rules),
+        }
+    }
+}
+
+/// How the sales of a dialect are read.
+enum Reading {
+    NcrAcs,
+    Fakes,
+    Table(&'static Rules),
 }
 
 impl FromStr for Dialect {
@@ -48,6 +106,11 @@ impl FromStr for Dialect {
         match text {
             "ncr-acs" => Ok(Self::NcrAcs),
             "fakes" => Ok(Self::Fakes),
+            "wn-tpnet" => Ok(Self::WnTpnet),
+            "roqqio" => Ok(Self::Roqqio),
+            "visma" => Ok(Self::Visma),
+            "gk" => Ok(Self::Gk),
+            "v6" => Ok(Self::V6),
             other => Err(DialectError(other.to_owned())),
         }
     }
@@ -78,8 +141,14 @@ enum Fault {
     Kind(String),
     #[error("the status {0:?} is not known in this dialect")]
     Status(String),
+    #[error("a line has the flag {0}, whose meaning this dialect does not tell")]
+    Flag(&'static str),
     #[error("the sign of {0} is not what this dialect means by it")]
     Sign(&'static str),
+    #[error("{0} is none that this dialect has")]
+    Word(&'static str),
+    #[error("it names itself as the receipt that it takes back")]
+    Itself,
     #[error("{what} is {found}, its parts make {made}")]
     Check { what: &'static str, found: Cents, made: Cents },
     #[error("a difference of {0} is explained by no element")]
@@ -103,33 +172,127 @@ impl PoslogDecoder {
         Self { dialect, context, stamps }
     }
 
-    fn receipt(&mut self, unit: &Unit) -> Result<Receipt, Fault> {
+    fn items(&mut self, unit: &Unit) -> Result<Vec<Item>, Fault> {
         // Files in older code pages differ in texts that are not read; a field that is read and
         // holds the replacement character is refused, so that no two articles become one.
         let text = String::from_utf8_lossy(&unit.bytes);
         let found = record::read(&text).map_err(Fault::Record)?;
         let mut receipt = self.head(&found)?;
-        match verdict(&found)? {
-            Verdict::Counts(retail) => {
-                match self.dialect {
-                    Dialect::NcrAcs => ncr_acs::fill(&mut receipt, &found, retail),
-                    Dialect::Fakes => fakes::fill(&mut receipt, retail),
-                }?;
+        match verdict(&found, self.dialect)? {
+            Verdict::Counts(retail, standing) => {
+                self.fill(&mut receipt, &found, (retail, standing))?;
             }
             Verdict::DoesNotCount(reason) => {
                 (receipt.counts, receipt.reason) = (false, Some(reason));
             }
         }
+        if let Body::Cash(cash) = &found.body {
+            receipt.cash_moves = closing::cash_moves(cash)?;
+        }
         settle(&mut receipt).map_err(Fault::Settle)?;
-        Ok(receipt)
+        let beside = self.beside(&found, &receipt)?;
+        Ok([vec![Item::Receipt(Box::new(receipt))], beside].concat())
+    }
+
+    fn fill(
+        &self,
+        receipt: &mut Receipt,
+        found: &Transaction,
+        (retail, standing): (&Retail, Standing),
+    ) -> Result<(), Fault> {
+        let rules = match (self.dialect.reading(), retail.odd_flag) {
+            (Reading::NcrAcs | Reading::Fakes, Some(flag)) => return Err(Fault::Flag(flag)),
+            (Reading::NcrAcs, None) => return ncr_acs::fill(receipt, found, retail),
+            (Reading::Fakes, None) => return fakes::fill(receipt, retail),
+            (Reading::Table(rules), _) => rules,
+        };
+        let link = retail.link.as_ref().or(found.link.as_ref());
+        receipt.refers_to = self.refers_to(link, receipt)?;
+        let replaces = retail.status.as_deref() == Some("Replaced");
+        if receipt.refers_to.is_none() && (replaces || standing == Standing::PostVoided) {
+            return Err(Fault::Missing("the TransactionLink"));
+        }
+        for (flag, set) in [(REPLACES, replaces), (RECEIPT_VOID, standing == Standing::PostVoided)]
+        {
+            if set {
+                receipt.flags.push(Label::new(flag).expect("a short word is a label"));
+            }
+        }
+        let pseudonyms = self.context.pseudonyms.as_ref().zip(retail.loyalty.as_ref());
+        receipt.customer = pseudonyms.and_then(|(pseudonyms, number)| pseudonyms.of(number));
+        Filler { rules, articles: &self.context.articles, standing }.fill(receipt, retail)
+    }
+
+    /// Reads what a transaction holds beside its number.
+    fn beside(&self, found: &Transaction, carrier: &Receipt) -> Result<Vec<Item>, Fault> {
+        match &found.body {
+            Body::Inventory(inventory) => {
+                let vendor = self.dialect.rules().map_or(VENDOR, |rules| rules.vendor);
+                let moved = stock::movements(inventory, carrier, &self.context, vendor)?;
+                Ok(moved.into_iter().map(|moved| Item::Movement(Box::new(moved))).collect())
+            }
+            Body::Control(control) => {
+                let Some(end) = &control.end_of_day else { return Ok(Vec::new()) };
+                let closing = closing::closing(end, carrier, self.opened(found, carrier)?)?;
+                Ok(closing.into_iter().map(|closing| Item::Closing(Box::new(closing))).collect())
+            }
+            Body::Nothing | Body::Retail(_) | Body::Cash(_) | Body::Other(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn opened(&self, found: &Transaction, carrier: &Receipt) -> Result<Option<Timestamp>, Fault> {
+        let Some(began) = &found.began else { return Ok(None) };
+        let stamp = Stamp::parse(began).map_err(Fault::Time)?;
+        let place = Place {
+            till: carrier.till.clone(),
+            business_day: carrier.business_day,
+            number: carrier.receipt.clone(),
+        };
+        let opened = Stamps::new(self.context.zone).resolve(stamp, &place);
+        opened.map(|(at, _)| Some(at)).map_err(Fault::Time)
+    }
+
+    /// Reads which receipt a link names. One that is resumed was none.
+    fn refers_to(
+        &self,
+        link: Option<&Link>,
+        receipt: &Receipt,
+    ) -> Result<Option<ReceiptReference>, Fault> {
+        let Some(link) = link.filter(|link| link.reason.as_deref() != Some("Resume")) else {
+            return Ok(None);
+        };
+        if link.number.is_none() {
+            return Ok(None);
+        }
+        let number = needed("SequenceNumber of a link", &link.number)?.parse();
+        let till = match &link.till {
+            None => Ok(receipt.till.clone()),
+            Some(_) => needed("WorkstationID of a link", &link.till)?.parse(),
+        };
+        let day = match (&link.business_day, &link.began) {
+            (Some(day), _) => day.parse().map_err(Fault::Day)?,
+            (None, Some(began)) => {
+                let stamp = Stamp::parse(began).map_err(Fault::Time)?;
+                stamp.business_day(self.context.zone, self.context.business_day_cut)
+            }
+            (None, None) => receipt.business_day,
+        };
+        let named = ReceiptReference {
+            till: till.map_err(|error| Fault::Id("WorkstationID of a link", error))?,
+            series: series(day)?,
+            receipt: number.map_err(|error| Fault::Id("SequenceNumber of a link", error))?,
+        };
+        let own = (&receipt.till, &receipt.series, &receipt.receipt);
+        let itself = (&named.till, &named.series, &named.receipt) == own;
+        if itself { Err(Fault::Itself) } else { Ok(Some(named)) }
     }
 
     /// Reads whose receipt it is and when it ended.
     fn head(&mut self, found: &Transaction) -> Result<Receipt, Fault> {
-        let store = self.context.store_of(needed("RetailStoreID", &found.store)?);
+        let store = self.context.store_of(needed(self.store_name(), &found.store)?);
         let till = needed("WorkstationID", &found.till)?.parse();
         let number = needed("SequenceNumber", &found.number)?.parse();
-        let stamp = Stamp::parse(needed("EndDateTime", &found.ended)?).map_err(Fault::Time)?;
+        let stamp = Stamp::parse(self.ended(found)?).map_err(Fault::Time)?;
         let business_day = self.business_day(found, stamp)?;
         let place = Place {
             till: till.map_err(|error| Fault::Id("WorkstationID", error))?,
@@ -165,6 +328,22 @@ impl PoslogDecoder {
         })
     }
 
+    fn store_name(&self) -> &'static str {
+        match self.dialect {
+            Dialect::NcrAcs | Dialect::Fakes | Dialect::WnTpnet => "RetailStoreID",
+            Dialect::Roqqio | Dialect::Visma | Dialect::Gk | Dialect::V6 => "UnitID",
+        }
+    }
+
+    /// Finds when a transaction ended. Some vendors write several times of which only the end is in
+    /// UTC, and no end where nothing was sold.
+    fn ended<'a>(&self, found: &'a Transaction) -> Result<&'a str, Fault> {
+        let others = [&found.printed, &found.logged, &found.began];
+        let others = others.into_iter().filter(|_| self.dialect.rules().is_some());
+        let first = [&found.ended].into_iter().chain(others).find(|field| field.is_some());
+        needed("EndDateTime", first.unwrap_or(&found.ended))
+    }
+
     fn business_day(&self, found: &Transaction, stamp: Stamp) -> Result<BusinessDay, Fault> {
         match &found.business_day {
             Some(day) => day.parse().map_err(Fault::Day),
@@ -175,10 +354,7 @@ impl PoslogDecoder {
 
 impl Decoder for PoslogDecoder {
     fn decode(&mut self, unit: &Unit) -> Result<Vec<Item>, Refusal> {
-        match self.receipt(unit) {
-            Ok(receipt) => Ok(vec![Item::Receipt(Box::new(receipt))]),
-            Err(fault) => Err(Refusal::because(&fault)),
-        }
+        self.items(unit).map_err(|fault| Refusal::because(&fault))
     }
 }
 
@@ -188,36 +364,44 @@ fn series(day: BusinessDay) -> Result<Series, Fault> {
 }
 
 enum Verdict<'a> {
-    Counts(&'a Retail),
+    Counts(&'a Retail, Standing),
     DoesNotCount(NotCounted),
 }
 
-fn verdict(found: &Transaction) -> Result<Verdict<'_>, Fault> {
+fn verdict(found: &Transaction, dialect: Dialect) -> Result<Verdict<'_>, Fault> {
     let reason = match &found.body {
         Body::Nothing => return Err(Fault::Missing("the transaction's kind")),
         Body::Other(name) => return Err(Fault::Kind(name.chars().take(64).collect())),
-        Body::Control { no_sale: true } => NotCounted::NoSale,
-        Body::Control { no_sale: false } => NotCounted::Control,
-        Body::Cash => NotCounted::CashMove,
-        Body::Retail(_) if found.training => NotCounted::Training,
-        Body::Retail(retail) => match status(retail)? {
-            None => return Ok(Verdict::Counts(retail)),
-            Some(reason) => reason,
+        Body::Control(control) => match control.kind {
+            ControlKind::NoSale => NotCounted::NoSale,
+            ControlKind::Reprint => NotCounted::Reprint,
+            ControlKind::Other => NotCounted::Control,
         },
+        Body::Cash(_) => NotCounted::CashMove,
+        Body::Inventory(_) => NotCounted::Control,
+        Body::Retail(retail) if found.training || retail.training => NotCounted::Training,
+        Body::Retail(retail) => return status(retail, dialect),
     };
     Ok(Verdict::DoesNotCount(reason))
 }
 
-/// Tells why a sale of this status does not count. A status whose meaning differs between vendors
-/// is a fault: neither counting it nor dropping it would be right everywhere.
-fn status(retail: &Retail) -> Result<Option<NotCounted>, Fault> {
+/// Tells whether a sale of this status counts. A status whose meaning differs between vendors is a
+/// fault: neither counting it nor dropping it would be right everywhere.
+fn status(retail: &Retail, dialect: Dialect) -> Result<Verdict<'_>, Fault> {
+    let has_rules = dialect.rules().is_some();
     match retail.status.as_deref() {
-        None | Some("Finished" | "Tendered" | "Returned") => Ok(None),
-        Some("Suspended" | "SuspendedRetrieved") => Ok(Some(NotCounted::Suspended)),
+        None | Some("Finished" | "Tendered" | "Returned") => {
+            Ok(Verdict::Counts(retail, Standing::Own))
+        }
+        Some("Resumed" | "Replaced") if has_rules => Ok(Verdict::Counts(retail, Standing::Own)),
+        Some("PostVoided") if has_rules => Ok(Verdict::Counts(retail, Standing::PostVoided)),
+        Some("Suspended" | "SuspendedRetrieved") => {
+            Ok(Verdict::DoesNotCount(NotCounted::Suspended))
+        }
         Some(
             "Canceled" | "Voided" | "TransactionVoided" | "Failed" | "InProcess" | "Subtotal"
             | "SuspendedDeleted",
-        ) => Ok(Some(NotCounted::Aborted)),
+        ) => Ok(Verdict::DoesNotCount(NotCounted::Aborted)),
         Some(other) => Err(Fault::Status(other.chars().take(64).collect())),
     }
 }
@@ -233,6 +417,14 @@ fn needed<'a>(name: &'static str, field: &'a Option<String>) -> Result<&'a str, 
 fn cents(name: &'static str, field: &Option<String>) -> Result<Cents, Fault> {
     let text = needed(name, field)?;
     let cents = Cents::parse(text).map_err(|error| Fault::Figure(name, error))?;
+    let fits = (-CENTS_MAX..=CENTS_MAX).contains(&cents.0);
+    if fits { Ok(cents) } else { Err(Fault::TooLarge(name)) }
+}
+
+/// Reads an amount; what is finer than a cent rounds half up.
+fn figure(name: &'static str, field: &Option<String>) -> Result<Cents, Fault> {
+    let text = needed(name, field)?;
+    let cents = Cents::parse_half_up(text).map_err(|error| Fault::Figure(name, error))?;
     let fits = (-CENTS_MAX..=CENTS_MAX).contains(&cents.0);
     if fits { Ok(cents) } else { Err(Fault::TooLarge(name)) }
 }

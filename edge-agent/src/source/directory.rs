@@ -39,7 +39,7 @@ use listing::Listed;
 pub use mount::Disk;
 use mount::{Identity, Mount};
 pub use probe::probe;
-use processed::move_away;
+use processed::{folder_error, is_gone, move_away};
 use stamp::{Candidate, Shape, Stamp};
 
 /// Part of the time that listing the folder may take where hints come: one in so many.
@@ -493,12 +493,4 @@ impl Source for Directory {
 /// Runs file operations where a hanging network folder holds nobody else up.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("file operations do not panic")
-}
-
-fn folder_error(path: &Path, source: std::io::Error) -> SourceError {
-    SourceError::Folder { path: path.display().to_string(), source }
-}
-
-fn is_gone(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::NotFound
 }

@@ -117,3 +117,74 @@ fn table<T>(path: &Path, row: fn(&csv::StringRecord) -> T) -> Vec<T> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     reader.records().map(|record| row(&record.unwrap())).collect()
 }
+
+/// A hundred copies of the real export in one stream: memory follows a receipt, not the file.
+#[test]
+fn a_large_file_needs_no_more_memory_than_a_small_one() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let Some(folder) = shared_folder("data/pos/poslog/ncr-acs-grocery") else { return };
+    let bytes = std::fs::read(folder.join("POSLog.redacted.xml")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_edge-agent"))
+        .args(["decode", "--format", "poslog", "--dialect", "ncr-acs", "--store", "9", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // One byte is taken once the program waits for the next: it is idle then.
+    input.write_all(&bytes[..1]).unwrap();
+    let idle = idle_memory(child.id());
+    let mut most = idle;
+    for copy in 0..100 {
+        let rest = if copy == 0 { &bytes[1..] } else { &bytes[..] };
+        input.write_all(rest).unwrap();
+        most = most.max(memory(child.id(), "RssAnon"));
+    }
+    let peak = memory(child.id(), "VmHWM") - memory(child.id(), "RssFile");
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    let above = most.max(peak).saturating_sub(idle);
+    eprintln!("idle {idle} KiB, at most {above} KiB above it");
+    assert!(above <= 4 << 10, "{above} KiB above {idle} KiB");
+}
+
+/// Waits until the program sleeps in a read, and returns its anonymous memory then.
+fn idle_memory(process: u32) -> u64 {
+    let state = || std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let mut asleep = 0;
+    while asleep < 200 {
+        asleep = if state().contains("State:\tS") { asleep + 1 } else { 0 };
+        std::thread::yield_now();
+    }
+    memory(process, "RssAnon")
+}
+
+/// Returns a figure of a process's memory, in KiB.
+fn memory(process: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// A loyalty number leaves the decoder as a pseudonym, and only where a key is configured.
+#[test]
+fn a_customer_is_a_pseudonym_or_nobody() {
+    use edge_agent::format::pseudonym::Pseudonyms;
+    let key = std::sync::Arc::new(Pseudonyms::parse(&"0b".repeat(32)).unwrap());
+    for dialect in ["wn-tpnet", "roqqio", "visma", "gk", "v6"] {
+        let format = find("poslog", Some(dialect)).unwrap();
+        let path = crate::reading::data(&format!("poslog/{dialect}/receipts.xml"));
+        let bytes = std::fs::read(path).unwrap();
+        let mut context = context("0010", chrono_tz::Europe::Berlin);
+        let nobody = print(&format, &context, &bytes);
+        assert!(!nobody.contains("\"customer\":\""), "{dialect}");
+        context.pseudonyms = Some(std::sync::Arc::clone(&key));
+        let printed = print(&format, &context, &bytes);
+        let pseudonym = key.of("T220001293").unwrap();
+        assert!(printed.contains(pseudonym.as_str()), "{dialect}");
+        for secret in ["T220001293", "22000129", "6725", "Never Shown"] {
+            assert!(!printed.contains(secret), "{dialect}: {secret}");
+        }
+    }
+}

@@ -88,6 +88,29 @@ pub(crate) const FAMILIES: &[Family] = &[
         settings: Some("telegram/joined/layout.toml"),
         ..GERMAN
     },
+    Family {
+        folder: "poslog/wn-tpnet",
+        format: "poslog",
+        dialect: Some("wn-tpnet"),
+        store: "0010",
+        ..GERMAN
+    },
+    Family {
+        folder: "poslog/roqqio",
+        format: "poslog",
+        dialect: Some("roqqio"),
+        store: "0010",
+        ..GERMAN
+    },
+    Family {
+        folder: "poslog/visma",
+        format: "poslog",
+        dialect: Some("visma"),
+        store: "0010",
+        ..GERMAN
+    },
+    Family { folder: "poslog/gk", format: "poslog", dialect: Some("gk"), store: "0010", ..GERMAN },
+    Family { folder: "poslog/v6", format: "poslog", dialect: Some("v6"), store: "0010", ..GERMAN },
 ];
 
 impl Family {

@@ -1,10 +1,21 @@
-//! A `Transaction` as it stands in the file: texts, not yet judged. This is the list of what may be
-//! read at all. Operator, customer, loyalty number, card and signature are not on it, so they cannot
-//! leave the decoder.
-
-use std::collections::BTreeMap;
+//! A `Transaction` as it stands in the file: texts, not yet judged. This and the files beside it are
+//! the list of what may be read at all. Operator, name, card number and signature are not on it, so
+//! they cannot leave the decoder; of a customer only the loyalty number is, for its pseudonym.
 
 use super::xml::{Element, Xml, XmlError};
+
+mod control;
+mod inventory;
+mod retail;
+
+pub(super) use control::{Cash, Control, ControlKind, EndOfDay};
+pub(super) use inventory::{Inventory, StockLine, StockPaper};
+pub(super) use retail::{
+    Change, Discount, Item, LineFlags, Modifier, Retail, Reward, Rounding, Tender, VatTotal,
+};
+
+/// Lines of one transaction; the largest of a real store has some hundred.
+const LINES_MAX: usize = 50_000;
 
 /// Why a unit is no transaction that can be read.
 #[derive(Debug, thiserror::Error)]
@@ -15,8 +26,10 @@ pub(super) enum RecordError {
     Twice(&'static str),
     #[error("the flag {0} is neither true nor false")]
     Flag(&'static str),
-    #[error("a line has the flag {0}, whose meaning this dialect does not tell")]
-    UnknownFlag(&'static str),
+    #[error("{0} is an amount without a currency")]
+    NoCurrency(&'static str),
+    #[error("a transaction of more than {LINES_MAX} lines")]
+    TooManyLines,
 }
 
 /// One transaction.
@@ -27,8 +40,13 @@ pub(super) struct Transaction {
     pub(super) till: Option<String>,
     pub(super) number: Option<String>,
     pub(super) business_day: Option<String>,
+    pub(super) began: Option<String>,
     pub(super) ended: Option<String>,
+    /// Times that some vendors write beside or instead of the end.
+    pub(super) printed: Option<String>,
+    pub(super) logged: Option<String>,
     pub(super) currency: Option<String>,
+    pub(super) link: Option<Link>,
     pub(super) body: Body,
 }
 
@@ -41,68 +59,23 @@ pub(super) enum Body {
     /// A sale.
     Retail(Retail),
     /// A report, a sign-on, a drawer opened.
-    Control { no_sale: bool },
+    Control(Control),
     /// Cash put in or taken out.
-    Cash,
+    Cash(Cash),
+    /// Goods moved without a sale.
+    Inventory(Inventory),
     /// Something else, by its name.
     Other(String),
 }
 
-/// A sale.
+/// Another transaction that one names.
 #[derive(Debug, Default)]
-pub(super) struct Retail {
-    pub(super) status: Option<String>,
-    pub(super) items: Vec<Item>,
-    pub(super) discounts: Vec<Discount>,
-    pub(super) tenders: Vec<Tender>,
-    pub(super) rewards: Vec<Reward>,
-    /// Amounts by `TotalType` without prefix.
-    pub(super) totals: BTreeMap<String, String>,
-}
-
-/// A line with goods.
-#[derive(Debug, Default)]
-pub(super) struct Item {
-    pub(super) position: Option<String>,
-    pub(super) void: bool,
-    pub(super) weighed: bool,
-    /// The element is `Return`, not `Sale`.
-    pub(super) returned: bool,
-    pub(super) item_type: Option<String>,
-    pub(super) id: Option<String>,
-    pub(super) amount: Option<String>,
-    pub(super) discount: Option<String>,
-    pub(super) quantity: Option<String>,
-    pub(super) unit: Option<String>,
-    pub(super) vat_key: Option<String>,
-    pub(super) vat_percent: Option<String>,
-}
-
-/// A discount on the whole receipt.
-#[derive(Debug, Default)]
-pub(super) struct Discount {
-    pub(super) void: bool,
-    pub(super) kind: Option<String>,
-    pub(super) vat_key: Option<String>,
-    pub(super) amount: Option<String>,
-}
-
-/// A means of payment.
-#[derive(Debug, Default)]
-pub(super) struct Tender {
-    pub(super) void: bool,
-    pub(super) kind: Option<String>,
-    pub(super) code: Option<String>,
-    pub(super) amount: Option<String>,
-}
-
-/// What a loyalty programme gave.
-#[derive(Debug, Default)]
-pub(super) struct Reward {
-    pub(super) promotion: Option<String>,
-    pub(super) category: Option<String>,
-    pub(super) summarized: bool,
-    pub(super) amount: Option<String>,
+pub(super) struct Link {
+    pub(super) reason: Option<String>,
+    pub(super) till: Option<String>,
+    pub(super) number: Option<String>,
+    pub(super) business_day: Option<String>,
+    pub(super) began: Option<String>,
 }
 
 type Read<T> = Result<T, RecordError>;
@@ -122,11 +95,16 @@ fn transaction(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Transaction> {
     while let Some(child) = xml.child()? {
         match child.name() {
             "RetailStoreID" => once("RetailStoreID", &mut found.store, xml)?,
+            "BusinessUnit" => unit_id(xml, &mut found.store)?,
             "WorkstationID" => once("WorkstationID", &mut found.till, xml)?,
             "SequenceNumber" => once("SequenceNumber", &mut found.number, xml)?,
             "BusinessDayDate" => once("BusinessDayDate", &mut found.business_day, xml)?,
+            "BeginDateTime" => once("BeginDateTime", &mut found.began, xml)?,
             "EndDateTime" => once("EndDateTime", &mut found.ended, xml)?,
+            "ReceiptDateTime" => once("ReceiptDateTime", &mut found.printed, xml)?,
+            "POSLogDateTime" => once("POSLogDateTime", &mut found.logged, xml)?,
             "CurrencyCode" => once("CurrencyCode", &mut found.currency, xml)?,
+            "TransactionLink" => keep_link(&mut found.link, link(xml, &child)?),
             name if name.ends_with("Transaction") => {
                 if !matches!(found.body, Body::Nothing) {
                     return Err(RecordError::Twice("the transaction's kind"));
@@ -139,14 +117,22 @@ fn transaction(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Transaction> {
     Ok(found)
 }
 
+fn unit_id(xml: &mut Xml<'_>, store: &mut Option<String>) -> Read<()> {
+    while let Some(child) = xml.child()? {
+        match child.name() {
+            "UnitID" => once("UnitID", store, xml)?,
+            _ => xml.skip()?,
+        }
+    }
+    Ok(())
+}
+
 fn body(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Body> {
     match element.name() {
-        "RetailTransaction" => retail(xml, element).map(Body::Retail),
-        "ControlTransaction" => control(xml),
-        "TenderControlTransaction" => {
-            xml.skip()?;
-            Ok(Body::Cash)
-        }
+        "RetailTransaction" => retail::retail(xml, element).map(Body::Retail),
+        "ControlTransaction" => control::control(xml).map(Body::Control),
+        "TenderControlTransaction" => control::cash(xml).map(Body::Cash),
+        "InventoryControlTransaction" => inventory::inventory(xml).map(Body::Inventory),
         other => {
             let name = other.to_owned();
             xml.skip()?;
@@ -155,150 +141,27 @@ fn body(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Body> {
     }
 }
 
-fn control(xml: &mut Xml<'_>) -> Read<Body> {
-    let mut no_sale = false;
+fn link(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Link> {
+    let mut found = Link { reason: element.attribute("ReasonCode")?, ..Link::default() };
     while let Some(child) = xml.child()? {
         match child.name() {
-            "NoSale" => {
-                no_sale = true;
-                xml.skip()?;
+            "WorkstationID" => once("WorkstationID", &mut found.till, xml)?,
+            "SequenceNumber" => once("SequenceNumber", &mut found.number, xml)?,
+            "BusinessDayDate" => {
+                let day = xml.whole_text()?;
+                found.business_day = Some(day);
             }
-            "ReasonCode" => no_sale |= matches!(xml.text()?.as_str(), "NoSale" | "no_sale"),
-            _ => xml.skip()?,
-        }
-    }
-    Ok(Body::Control { no_sale })
-}
-
-fn retail(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Retail> {
-    let mut found = Retail { status: element.attribute("TransactionStatus")?, ..Retail::default() };
-    while let Some(child) = xml.child()? {
-        match child.name() {
-            "LineItem" => line(xml, &child, &mut found)?,
-            "Total" => total(xml, &child, &mut found.totals)?,
+            "BeginDateTime" => once("BeginDateTime", &mut found.began, xml)?,
+            "ReasonCode" => once("ReasonCode", &mut found.reason, xml)?,
             _ => xml.skip()?,
         }
     }
     Ok(found)
 }
 
-fn total(
-    xml: &mut Xml<'_>,
-    element: &Element<'_>,
-    totals: &mut BTreeMap<String, String>,
-) -> Read<()> {
-    let kind = element.attribute("TotalType")?.unwrap_or_default();
-    let amount = xml.text()?;
-    match totals.insert(without_prefix(kind), amount) {
-        Some(_) => Err(RecordError::Twice("a TotalType")),
-        None => Ok(()),
-    }
-}
-
-fn line(xml: &mut Xml<'_>, element: &Element<'_>, retail: &mut Retail) -> Read<()> {
-    for name in ["CancelFlag", "DeleteFlag"] {
-        if flag(element, name)? {
-            return Err(RecordError::UnknownFlag(name));
-        }
-    }
-    let void = flag(element, "VoidFlag")?;
-    let weighed = flag(element, "weightItem")?;
-    let mut position = None;
-    let first_item = retail.items.len();
-    while let Some(child) = xml.child()? {
-        match child.name() {
-            "SequenceNumber" => once("SequenceNumber", &mut position, xml)?,
-            "Sale" | "Return" => {
-                let mut read = item(xml, &child)?;
-                (read.void, read.weighed) = (void, weighed);
-                retail.items.push(read);
-            }
-            "Discount" => {
-                let read = discount(xml, &child)?;
-                retail.discounts.push(Discount { void, ..read });
-            }
-            "Tender" => {
-                let read = tender(xml, &child)?;
-                retail.tenders.push(Tender { void, ..read });
-            }
-            "LoyaltyReward" => retail.rewards.push(reward(xml, &child)?),
-            _ => xml.skip()?,
-        }
-    }
-    for item in &mut retail.items[first_item..] {
-        item.position.clone_from(&position);
-    }
-    Ok(())
-}
-
-fn item(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Item> {
-    let item_type = element.attribute("ItemType")?.map(without_prefix);
-    let mut found = Item { returned: element.name() == "Return", item_type, ..Item::default() };
-    while let Some(child) = xml.child()? {
-        match child.name() {
-            "ItemID" => once("ItemID", &mut found.id, xml)?,
-            "ExtendedAmount" => once("ExtendedAmount", &mut found.amount, xml)?,
-            "ExtendedDiscountAmount" => {
-                once("ExtendedDiscountAmount", &mut found.discount, xml)?;
-            }
-            "Quantity" => {
-                found.unit = child.attribute("UnitOfMeasureCode")?;
-                once("Quantity", &mut found.quantity, xml)?;
-            }
-            "Tax" => tax(xml, &mut found)?,
-            _ => xml.skip()?,
-        }
-    }
-    Ok(found)
-}
-
-fn tax(xml: &mut Xml<'_>, item: &mut Item) -> Read<()> {
-    while let Some(child) = xml.child()? {
-        match child.name() {
-            "TaxGroupID" => once("TaxGroupID", &mut item.vat_key, xml)?,
-            "Percent" => once("Percent", &mut item.vat_percent, xml)?,
-            _ => xml.skip()?,
-        }
-    }
-    Ok(())
-}
-
-fn discount(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Discount> {
-    let mut found = Discount { kind: element.attribute("TypeCode")?, ..Discount::default() };
-    while let Some(child) = xml.child()? {
-        match child.name() {
-            "TaxGroupID" => once("TaxGroupID", &mut found.vat_key, xml)?,
-            "Amount" => once("Amount", &mut found.amount, xml)?,
-            _ => xml.skip()?,
-        }
-    }
-    Ok(found)
-}
-
-fn tender(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Tender> {
-    let (kind, code) = (element.attribute("TenderType")?, element.attribute("TypeCode")?);
-    let mut found = Tender { kind, code, ..Tender::default() };
-    while let Some(child) = xml.child()? {
-        match child.name() {
-            "Amount" => once("Amount", &mut found.amount, xml)?,
-            _ => xml.skip()?,
-        }
-    }
-    Ok(found)
-}
-
-fn reward(xml: &mut Xml<'_>, element: &Element<'_>) -> Read<Reward> {
-    let summarized = flag(element, "summarizedActivity")?;
-    let mut found = Reward { summarized, ..Reward::default() };
-    while let Some(child) = xml.child()? {
-        match child.name() {
-            "PromotionID" => once("PromotionID", &mut found.promotion, xml)?,
-            "RewardCategory" => once("RewardCategory", &mut found.category, xml)?,
-            "ExtendedRewardAmount" => once("ExtendedRewardAmount", &mut found.amount, xml)?,
-            _ => xml.skip()?,
-        }
-    }
-    Ok(found)
+/// Keeps the first link: that of the transaction, which stands before those of lines.
+fn keep_link(kept: &mut Option<Link>, found: Link) {
+    kept.get_or_insert(found);
 }
 
 fn once(name: &'static str, field: &mut Option<String>, xml: &mut Xml<'_>) -> Read<()> {
@@ -306,6 +169,22 @@ fn once(name: &'static str, field: &mut Option<String>, xml: &mut Xml<'_>) -> Re
         Some(_) => Err(RecordError::Twice(name)),
         None => Ok(()),
     }
+}
+
+/// Reads an amount. `XXX` is the code for no currency: only zero may carry it.
+fn money(
+    name: &'static str,
+    field: &mut Option<String>,
+    xml: &mut Xml<'_>,
+    element: &Element<'_>,
+) -> Read<()> {
+    let none = element.attribute("Currency")?.as_deref() == Some("XXX");
+    once(name, field, xml)?;
+    let is_worth = |text: &String| text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    if none && field.as_ref().is_some_and(is_worth) {
+        return Err(RecordError::NoCurrency(name));
+    }
+    Ok(())
 }
 
 fn flag(element: &Element<'_>, name: &'static str) -> Read<bool> {

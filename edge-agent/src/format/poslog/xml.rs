@@ -107,6 +107,31 @@ impl<'a> Xml<'a> {
         }
     }
 
+    /// Reads like [`Xml::text`], the texts of elements inside of the open one included.
+    pub(super) fn whole_text(&mut self) -> Result<String, XmlError> {
+        let outside = self.depth.saturating_sub(1);
+        let mut text = String::new();
+        while self.depth > outside {
+            match self.event()? {
+                Event::Text(part) => text.push_str(&part.xml10_content()),
+                Event::CData(part) => text.push_str(&part.xml10_content()),
+                Event::GeneralRef(reference) => text.push_str(&resolve(&reference)?),
+                Event::Eof => return Err(XmlError::Unfinished),
+                Event::Start(_)
+                | Event::Empty(_)
+                | Event::End(_)
+                | Event::Comment(_)
+                | Event::Decl(_)
+                | Event::PI(_)
+                | Event::DocType(_) => {}
+            }
+            if text.len() > TEXT_BYTES_MAX {
+                return Err(XmlError::TextTooLong);
+            }
+        }
+        Ok(text.trim().to_owned())
+    }
+
     /// Steps out of the element that is open, unread.
     pub(super) fn skip(&mut self) -> Result<(), XmlError> {
         let outside = self.depth.saturating_sub(1);
