@@ -16,6 +16,7 @@ mod poslog;
 mod reading;
 mod rest;
 mod restart;
+mod same_minutes;
 mod serial;
 mod sources;
 mod stock;

@@ -27,6 +27,8 @@ pub struct Carries {
     pub void_or_return: bool,
     /// What was given and what came back; else what was kept.
     pub change: bool,
+    /// Which kind of card paid; else any.
+    pub cards: bool,
 }
 
 /// What a till did in a minute, as far as a format can say.
@@ -63,15 +65,20 @@ impl Carries {
         voided_lines: true,
         void_or_return: true,
         change: true,
+        cards: true,
     };
 
     /// Returns what a dialect can say; the table stands in the module's documentation.
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
             Dialect::Jsonl | Dialect::PoslogFakes | Dialect::Telegram => Self::ALL,
-            Dialect::NcrAcs => {
-                Self { vat_key: false, line_discount: false, change: false, ..Self::ALL }
-            }
+            Dialect::NcrAcs => Self {
+                vat_key: false,
+                line_discount: false,
+                change: false,
+                cards: false,
+                ..Self::ALL
+            },
             Dialect::WnTpnet | Dialect::Gk | Dialect::V6 => Self { change: false, ..Self::ALL },
             Dialect::Roqqio => Self { voided_lines: false, ..Self::ALL },
             Dialect::Visma => Self { voided_lines: false, change: false, ..Self::ALL },
@@ -94,6 +101,7 @@ impl Carries {
             voided_lines: self.voided_lines && other.voided_lines,
             void_or_return: self.void_or_return && other.void_or_return,
             change: self.change && other.change,
+            cards: self.cards && other.cards,
         }
     }
 }
@@ -126,8 +134,11 @@ impl Figures {
             }
         }
         for payment in &receipt.payments {
-            let netted = payment.kind == PaymentKind::Change && !carries.change;
-            let kind = if netted { PaymentKind::Cash } else { payment.kind.clone() };
+            let kind = match &payment.kind {
+                PaymentKind::Change if !carries.change => PaymentKind::Cash,
+                PaymentKind::Girocard if !carries.cards => PaymentKind::Credit,
+                kind => kind.clone(),
+            };
             self.payments.entry(kind).or_default().0 += payment.cents.0;
         }
     }

@@ -188,11 +188,13 @@ impl Filler<'_> {
         let gives_cash = |tender: &Tender| {
             tender.change == Change::No && self.payment(tender) == PaymentKind::Cash
         };
-        let back = if found.iter().any(|(tender, _)| gives_cash(tender)) {
-            PaymentKind::Change
-        } else {
-            PaymentKind::Cashback
+        let by_card = |(tender, cents): &(&Tender, Cents)| {
+            tender.change == Change::No && !gives_cash(tender) && cents.0 > 0
         };
+        // On top of a card alone; where nothing was given, goods were taken back for cash.
+        let is_cashback =
+            found.iter().any(by_card) && !found.iter().any(|(tender, _)| gives_cash(tender));
+        let back = if is_cashback { PaymentKind::Cashback } else { PaymentKind::Change };
         let payment = |(tender, cents): (&Tender, Cents)| {
             let kind = match tender.change {
                 Change::Yes => back.clone(),

@@ -86,7 +86,12 @@ fn payments(retail: &Retail) -> Result<Vec<Payment>, Fault> {
     let cash_given = retail.tenders.iter().zip(&amounts).any(|(tender, amount)| {
         tender.kind.as_deref() == Some("Cash") && amount.0 > 0 && !tender.void
     });
-    let back = if cash_given { PaymentKind::Change } else { PaymentKind::Cashback };
+    let card_given = retail.tenders.iter().zip(&amounts).any(|(tender, amount)| {
+        tender.kind.as_deref() != Some("Cash") && amount.0 > 0 && !tender.void
+    });
+    // Where nothing was given, goods were taken back for cash.
+    let is_cashback = card_given && !cash_given;
+    let back = if is_cashback { PaymentKind::Cashback } else { PaymentKind::Change };
     let payment = |(tender, cents): (&Tender, Cents)| {
         let kind = match tender.kind.as_deref() {
             Some("Cash") if cents.0 < 0 && !tender.void => back.clone(),
