@@ -1,7 +1,8 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo clean-demo
+.PHONY: help setup build test fuzz demo clean-demo
 DEMO_MINUTES ?= 60
+SECONDS ?= 60
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -14,6 +15,9 @@ build: setup ## leaves the programs in target/bin: edge-agent, central, fakes
 
 test: setup ## format, lints, every test, a short demo, the independent checks
 	@scripts/test
+
+fuzz: setup ## every decoder against damaged and random bytes, SECONDS=n each
+	@FUZZ_SECONDS=$(SECONDS) cargo test --locked --workspace --test formats
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

@@ -1,9 +1,11 @@
 //! Whatever a till sends, a decoder neither panics nor loops nor holds more than its bound. Each target
 //! takes raw bytes, and our own files with damage done to them. `make test` runs every target for a
-//! moment; `make fuzz SECONDS=n` runs them guided by coverage.
+//! moment, `make fuzz SECONDS=n` every one for so long.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 #![allow(dead_code, reason = "the agent's tests use the rest of `reading`")]
+
+use std::time::Duration;
 
 use edge_agent::format::{Framed, Item, Unit};
 
@@ -24,7 +26,11 @@ macro_rules! targets {
             #[test]
             fn $name() {
                 let family = family($folder);
-                bolero::check!().with_iterations(INPUTS).for_each(|input: &[u8]| fuzz(family, input));
+                let target = bolero::check!();
+                match seconds() {
+                    Some(span) => target.with_test_time(span).for_each(|input| fuzz(family, input)),
+                    None => target.with_iterations(INPUTS).for_each(|input| fuzz(family, input)),
+                }
             }
         )+
 
@@ -60,6 +66,12 @@ targets! {
     fuzz_stock_csv: "stock-csv",
     fuzz_telegram_whole: "telegram/whole",
     fuzz_telegram_joined: "telegram/joined",
+}
+
+/// Returns how long a target runs, where `FUZZ_SECONDS` says so.
+fn seconds() -> Option<Duration> {
+    let text = std::env::var("FUZZ_SECONDS").ok()?;
+    Some(Duration::from_secs(text.parse().expect("FUZZ_SECONDS is a number of seconds")))
 }
 
 fn family(folder: &str) -> &'static Family {

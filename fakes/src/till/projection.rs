@@ -134,11 +134,7 @@ impl Figures {
             }
         }
         for payment in &receipt.payments {
-            let kind = match &payment.kind {
-                PaymentKind::Change if !carries.change => PaymentKind::Cash,
-                PaymentKind::Girocard if !carries.cards => PaymentKind::Credit,
-                kind => kind.clone(),
-            };
+            let kind = paid_by(&payment.kind, carries);
             self.payments.entry(kind).or_default().0 += payment.cents.0;
         }
     }
@@ -152,6 +148,16 @@ impl Figures {
         let (sum, cents) = self.lines.entry(key(line, carries)).or_default();
         sum.0 += line.quantity_milli.0;
         cents.0 += amount.0;
+    }
+}
+
+fn paid_by(kind: &PaymentKind, carries: Carries) -> PaymentKind {
+    if *kind == PaymentKind::Change && !carries.change {
+        PaymentKind::Cash
+    } else if *kind == PaymentKind::Girocard && !carries.cards {
+        PaymentKind::Credit
+    } else {
+        kind.clone()
     }
 }
 
