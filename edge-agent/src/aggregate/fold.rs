@@ -18,6 +18,9 @@ use shared::words::{AdjustmentKind, BatchKind, Channel, LineKind, NotCounted, Pa
 /// adds to a body, so that the record stays below its limit.
 pub const RECEIPT_BYTES_MAX: usize = shared::wire::BODY_BYTES_MAX - 20_000;
 
+/// What a decoder flags a receipt with that takes back another one whole.
+const RECEIPT_VOID: &str = "receipt_void";
+
 /// What all batches of a minute have in common.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -319,6 +322,8 @@ impl Till {
             till.counts.line_voids += 1;
             till.voided_cents.0 += line.amount_cents.abs().0;
         }
+        let is_void = receipt.flags.iter().any(|flag| flag.as_str() == RECEIPT_VOID);
+        till.counts.receipt_voids += u64::from(is_void);
         let returned = |line: &Line| line.kind == LineKind::Return && !line.void;
         till.counts.returns += u64::from(receipt.lines.iter().any(returned));
         self.add_amounts(receipt, Sign::Plus);

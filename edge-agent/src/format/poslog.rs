@@ -40,9 +40,6 @@ const VENDOR: &str = "poslog";
 /// Flag of a receipt that takes back another one whole.
 const RECEIPT_VOID: &str = "receipt_void";
 
-/// Flag of a receipt that stands in for another one.
-const REPLACES: &str = "replaces";
-
 /// Who wrote a POSLog file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -143,6 +140,8 @@ enum Fault {
     Status(String),
     #[error("a line has the flag {0}, whose meaning this dialect does not tell")]
     Flag(&'static str),
+    #[error("it replaces another receipt, and no file tells whether that one has counted")]
+    Replaced,
     #[error("the sign of {0} is not what this dialect means by it")]
     Sign(&'static str),
     #[error("{0} is none that this dialect has")]
@@ -208,15 +207,11 @@ impl PoslogDecoder {
         };
         let link = retail.link.as_ref().or(found.link.as_ref());
         receipt.refers_to = self.refers_to(link, receipt)?;
-        let replaces = retail.status.as_deref() == Some("Replaced");
-        if receipt.refers_to.is_none() && (replaces || standing == Standing::PostVoided) {
-            return Err(Fault::Missing("the TransactionLink"));
-        }
-        for (flag, set) in [(REPLACES, replaces), (RECEIPT_VOID, standing == Standing::PostVoided)]
-        {
-            if set {
-                receipt.flags.push(Label::new(flag).expect("a short word is a label"));
+        if standing == Standing::PostVoided {
+            if receipt.refers_to.is_none() {
+                return Err(Fault::Missing("the TransactionLink"));
             }
+            receipt.flags.push(Label::new(RECEIPT_VOID).expect("a short word is a label"));
         }
         let pseudonyms = self.context.pseudonyms.as_ref().zip(retail.loyalty.as_ref());
         receipt.customer = pseudonyms.and_then(|(pseudonyms, number)| pseudonyms.of(number));
@@ -393,7 +388,8 @@ fn status(retail: &Retail, dialect: Dialect) -> Result<Verdict<'_>, Fault> {
         None | Some("Finished" | "Tendered" | "Returned") => {
             Ok(Verdict::Counts(retail, Standing::Own))
         }
-        Some("Resumed" | "Replaced") if has_rules => Ok(Verdict::Counts(retail, Standing::Own)),
+        Some("Resumed") if has_rules => Ok(Verdict::Counts(retail, Standing::Own)),
+        Some("Replaced") if has_rules => Err(Fault::Replaced),
         Some("PostVoided") if has_rules => Ok(Verdict::Counts(retail, Standing::PostVoided)),
         Some("Suspended" | "SuspendedRetrieved") => {
             Ok(Verdict::DoesNotCount(NotCounted::Suspended))
