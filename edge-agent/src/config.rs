@@ -344,7 +344,7 @@ mod tests {
         assert_eq!((config.grace.as_secs(), config.holding.as_secs()), (5, 10));
         assert_eq!(config.kafka.topic_prefix, "frischmarkt.");
         assert!(!config.first_box && config.pseudonyms.is_none());
-        let Reach::Directory(directory) = &config.sources[0].reach;
+        let Reach::Directory(directory) = &config.sources[0].reach else { panic!("no folder") };
         assert!(directory.processed_folder.is_none());
         let day = config.oldest_business_day.date();
         assert_eq!(Clock::real().now().utc().date_naive() - day, chrono::TimeDelta::days(400));

@@ -61,20 +61,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         let intaker = intaker(&config, source, (&buffer, figures.created_at), stop);
         let marks = buffer.marks(source.name.clone()).await?;
         let notices = (index, notices.clone());
-        match &source.reach {
-            Reach::Directory(reach) => {
-                let settings = directory_settings(&config, reach);
-                let directory = Directory::new(settings, marks, watch.clone());
-                sources.spawn(intaker.run(directory, notices));
-            }
-            Reach::Tcp(reach) => {
-                sources.spawn(intaker.run(Tcp::new(reach.clone(), marks, config.clock), notices));
-            }
-            Reach::Serial(reach) => {
-                let serial = Serial::new(reach.clone(), marks, config.clock);
-                sources.spawn(intaker.run(serial, notices));
-            }
-        }
+        let reach = (&config, &source.reach, &watch);
+        start(&mut sources, (intaker, notices), reach, marks);
     }
     drop(notices);
     let mut rest = JoinSet::new();
@@ -108,6 +96,29 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         Ok(()) => outcome.context("the agent did not end well"),
         Err(ended) => {
             outcome.and(flatten(ended)).context("a part of the agent has ended by itself")
+        }
+    }
+}
+
+/// Starts to take a source in.
+fn start(
+    sources: &mut JoinSet<Result<(), BufferError>>,
+    (intaker, notices): (Intaker, (usize, mpsc::Sender<closing::Notice>)),
+    (config, reach, watch): (&Config, &Reach, &directory::Watch),
+    marks: Vec<(String, String)>,
+) {
+    match reach {
+        Reach::Directory(reach) => {
+            let settings = directory_settings(config, reach);
+            let directory = Directory::new(settings, marks, watch.clone());
+            sources.spawn(intaker.run(directory, notices));
+        }
+        Reach::Tcp(reach) => {
+            sources.spawn(intaker.run(Tcp::new(reach.clone(), marks, config.clock), notices));
+        }
+        Reach::Serial(reach) => {
+            let serial = Serial::new(reach.clone(), marks, config.clock);
+            sources.spawn(intaker.run(serial, notices));
         }
     }
 }

@@ -208,7 +208,7 @@ async fn a_proxy_passes_all_bytes_both_ways_while_nobody_takes_the_copy_and_tell
         match timeout(SOON, source.next()).await.unwrap() {
             Ok(Event::Bytes(bytes)) => copy.extend(bytes),
             Ok(Event::End(Ending::Damaged(why))) => {
-                damaged += usize::from(why.contains("given up"))
+                damaged += usize::from(why.contains("given up"));
             }
             Ok(Event::End(ending)) => panic!("{ending:?}"),
             Ok(Event::Begin { .. } | Event::Resume { .. } | Event::Quiet) => {}

@@ -81,12 +81,21 @@ fn a_telegram_that_breaks_off_is_set_aside_and_the_whole_one_is_read() {
 
 #[test]
 fn a_telegram_that_breaks_off_into_the_next_one_costs_only_itself() {
+    let (mut tried, mut fooled) = (0, 0);
     for (name, format, telegrams) in frames().filter(|(name, _, _)| !name.contains("none")) {
         for cut in 1..telegrams[1].len() {
             let found = read(&format, &[&telegrams[1][..cut], &telegrams[1], &telegrams[2]]);
-            assert_eq!(found.numbers, ["2", "3"], "{name} broken at {cut}");
+            tried += 1;
+            if found.numbers == ["3"] {
+                // One check character in 256 fits by chance; then both are set aside as one.
+                fooled += 1;
+                assert!(found.bytes_of_refused() > telegrams[1].len(), "{name} broken at {cut}");
+            } else {
+                assert_eq!(found.numbers, ["2", "3"], "{name} broken at {cut}");
+            }
         }
     }
+    assert!(fooled * 100 < tried, "{fooled} of {tried}");
 }
 
 #[test]
