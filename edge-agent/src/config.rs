@@ -50,9 +50,9 @@ mod section;
 mod sources;
 
 pub use sources::{
-    Answer, BundleConfig, ClientTls, CursorKind, DirectoryConfig, Flow, Hold, HttpConfig,
-    LineConfig, Names, Reach, Role, SerialConfig, SerialFraming, ServerTls, SourceConfig,
-    TcpConfig, TcpMode,
+    Answer, BundleConfig, ClientTls, CursorKind, DirectoryConfig, FakeConfig, Flow, Hold,
+    HttpConfig, LineConfig, Names, Reach, Role, SerialConfig, SerialFraming, ServerTls,
+    SourceConfig, TcpConfig, TcpMode,
 };
 
 use crate::format::article::Articles;

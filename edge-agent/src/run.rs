@@ -20,6 +20,7 @@ use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
 use crate::ship::{self, Link, Shipper};
 use crate::source::directory::{self, Directory, Disk, Marks};
+use crate::source::fake::Fake;
 use crate::source::http::Http;
 use crate::source::serial::Serial;
 use crate::source::tcp::Tcp;
@@ -153,6 +154,11 @@ async fn start_sources(
                 let marks = buffer.marks(source.name.clone()).await?;
                 let serial = Serial::new(reach.clone(), marks, config.clock);
                 sources.spawn(intaker.run(serial, notices));
+            }
+            Reach::Fake(reach) => {
+                let marks = buffer.marks(source.name.clone()).await?;
+                let shop = Fake::new(*reach, config.store.clone(), config.clock, &marks);
+                sources.spawn(intaker.run(shop, notices));
             }
         }
     }

@@ -6,6 +6,7 @@ use std::future::Future;
 use shared::time::Timestamp;
 
 pub mod directory;
+pub mod fake;
 pub mod http;
 mod lines;
 pub mod serial;

@@ -8,7 +8,7 @@ use shared::log::Chain;
 use super::print;
 use crate::buffer::Key;
 use crate::buffer::inspect::{InspectError, Inspector};
-use crate::config::{Config, Reach, SourceConfig};
+use crate::config::{Config, FakeConfig, Reach, SourceConfig};
 
 /// How far the sources are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ fn there(source: &SourceConfig) -> Result<String, String> {
         Reach::Serial(reach) => std::fs::metadata(&reach.device)
             .map(|_| format!("{} is there", reach.device.display()))
             .map_err(|error| format!("{} is not there: {error}", reach.device.display())),
+        Reach::Fake(reach) => Ok(invented(reach)),
     }
 }
 
@@ -71,8 +72,13 @@ fn probed(config: &Config, source: &SourceConfig) -> Result<String, String> {
         Reach::Http(reach) => waited(crate::source::http::probe(reach)),
         Reach::Tcp(reach) => waited(crate::source::tcp::probe(reach)),
         Reach::Serial(reach) => waited(crate::source::serial::probe(reach.clone())),
+        Reach::Fake(reach) => Ok(invented(reach)),
     };
     told.map_err(|error| Chain(&error).to_string())
+}
+
+fn invented(fake: &FakeConfig) -> String {
+    format!("invents {} receipts a minute: no till is read", fake.receipts_per_minute)
 }
 
 /// Waits for a probe that crosses a network.

@@ -5,12 +5,14 @@ use super::Section;
 use crate::format::{Choice, Format};
 
 mod directory;
+mod fake;
 mod http;
 mod line;
 mod serial;
 mod tcp;
 
 pub use directory::{BundleConfig, DirectoryConfig, Names};
+pub use fake::FakeConfig;
 pub use http::{CursorKind, HttpConfig};
 pub use line::{Answer, Hold, LineConfig};
 pub use serial::{Flow, SerialConfig, SerialFraming};
@@ -55,13 +57,15 @@ pub enum Reach {
     Tcp(TcpConfig),
     /// A serial port.
     Serial(SerialConfig),
+    /// A shop that is not there.
+    Fake(FakeConfig),
 }
 
 impl Reach {
     /// Returns how it is answered, where that can be.
     fn line(&self) -> Option<LineConfig> {
         match self {
-            Self::Directory(_) | Self::Http(_) => None,
+            Self::Directory(_) | Self::Http(_) | Self::Fake(_) => None,
             Self::Tcp(tcp) => Some(tcp.line),
             Self::Serial(serial) => Some(serial.line),
         }
@@ -69,7 +73,7 @@ impl Reach {
 }
 
 /// All kinds of sources, as a configuration names them.
-const KINDS: [&str; 4] = ["directory", "http", "tcp", "serial"];
+const KINDS: [&str; 5] = ["directory", "http", "tcp", "serial", "fake"];
 
 /// Reads all sources. Their names must differ: a source's place in its feeds is kept by its name.
 pub(super) fn read(root: &mut Section) -> Option<Vec<SourceConfig>> {
@@ -100,12 +104,18 @@ fn source(section: &mut Section) -> Option<SourceConfig> {
         "http" => http::read(section).map(Reach::Http),
         "tcp" => tcp::read(section).map(Reach::Tcp),
         "serial" => serial::read(section).map(Reach::Serial),
+        "fake" => fake::read(section).map(Reach::Fake),
         other => {
             let what = format!("{other:?} is no kind of source; known are {}", KINDS.join(", "));
             section.fault("kind", what);
             None
         }
     };
+    if let (Some(Reach::Fake(_)), Some(other)) = (&reach, &format)
+        && !matches!(other, Format::Jsonl)
+    {
+        section.fault("format", "must be \"jsonl\" where kind is \"fake\"".to_owned());
+    }
     if let (Some(format), Some(line)) = (&format, reach.as_ref().and_then(Reach::line)) {
         line::check(section, line, format);
     }
