@@ -378,7 +378,7 @@ fn divide(
             return Err((part, error));
         }
         tracing::error!(says, offset = item.record.offset, "the database refuses a record");
-        reasons.add(BY_DATABASE, &says);
+        reasons.add(BY_DATABASE, "/body", &says);
     }
     Ok(vec![part])
 }

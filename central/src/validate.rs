@@ -10,6 +10,7 @@ mod envelope;
 pub mod rules;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use serde::Serialize;
 use shared::ids::{MovementId, Sequence, StoreId, StreamId};
@@ -43,6 +44,8 @@ pub struct Submission<'a> {
 pub struct Reason {
     /// The rule, a word that never changes.
     pub rule: &'static str,
+    /// The place in `{"key", "headers", "body"}`, as a JSON pointer.
+    pub at: String,
     /// What is wrong, for people.
     pub says: String,
 }
@@ -53,17 +56,11 @@ pub struct Reasons(Vec<Reason>);
 
 impl Reasons {
     /// Adds a reason; characters that a database refuses are written as escapes.
-    pub fn add(&mut self, rule: &'static str, says: impl std::fmt::Display) {
-        if self.0.len() >= REASONS_MAX {
-            return;
+    pub fn add(&mut self, rule: &'static str, at: impl Display, says: impl Display) {
+        if self.0.len() < REASONS_MAX {
+            let (at, says) = (readable(&at.to_string()), readable(&says.to_string()));
+            self.0.push(Reason { rule, at, says });
         }
-        let text = says.to_string();
-        let readable = text.chars().flat_map(|found| {
-            let escape = found.is_control().then(|| found.escape_default());
-            let plain = (!found.is_control()).then_some(found);
-            escape.into_iter().flatten().chain(plain)
-        });
-        self.0.push(Reason { rule, says: readable.take(SAYS_CHARS_MAX).collect() });
     }
 
     /// Returns true where nothing was found.
@@ -75,6 +72,16 @@ impl Reasons {
     pub fn as_slice(&self) -> &[Reason] {
         &self.0
     }
+}
+
+/// Writes control characters as escapes and cuts what is long.
+fn readable(text: &str) -> String {
+    let readable = text.chars().flat_map(|found| {
+        let escape = found.is_control().then(|| found.escape_default());
+        let plain = (!found.is_control()).then_some(found);
+        escape.into_iter().flatten().chain(plain)
+    });
+    readable.take(SAYS_CHARS_MAX).collect()
 }
 
 /// Whose record it is and which place it claims, where key, headers and body agree on that.
@@ -169,6 +176,7 @@ pub fn verdict(content: &Content, remembered: &Remembered<'_>) -> Verdict {
             Arrival::Duplicate if content.batch.is_some() => return Verdict::Duplicate,
             Arrival::Reused => reasons.add(
                 "sequence_reused",
+                "/body/sequence",
                 format_args!(
                     "stream {} sequence {} was accepted with other bytes: a restored or cloned buffer",
                     claim.stream, claim.sequence
@@ -177,10 +185,12 @@ pub fn verdict(content: &Content, remembered: &Remembered<'_>) -> Verdict {
             Arrival::Duplicate | Arrival::Fresh => {}
         }
     }
-    for movement in content.batch.iter().flat_map(|batch| &batch.stock) {
+    let stock = content.batch.iter().flat_map(|batch| &batch.stock);
+    for (n, movement) in stock.enumerate() {
         if remembered.movements.contains(&movement.id) {
             reasons.add(
                 "movement_known",
+                format_args!("/body/stock/{n}/id"),
                 format_args!("stock movement {:?} was delivered before", movement.id.as_str()),
             );
         }
@@ -269,11 +279,11 @@ mod tests {
     #[test]
     fn reasons_hold_nothing_that_a_database_refuses() {
         let mut reasons = Reasons::default();
-        reasons.add("schema", "a\0b\n".repeat(200));
+        reasons.add("schema", "/body", "a\0b\n".repeat(200));
         assert!(reasons.as_slice()[0].says.starts_with("a\\u{0}b\\n"));
         assert_eq!(reasons.as_slice()[0].says.chars().count(), SAYS_CHARS_MAX);
         for _ in 0..1_000 {
-            reasons.add("schema", "x");
+            reasons.add("schema", "/body", "x");
         }
         assert_eq!(reasons.as_slice().len(), REASONS_MAX);
     }

@@ -38,8 +38,9 @@ pub(crate) async fn show(config: &Config, id: i64, style: Style) -> anyhow::Resu
         return Ok(ExitCode::SUCCESS);
     }
     out::line(one_line(&letter))?;
-    for (rule, says) in reasons(&letter) {
+    for (rule, at, says) in reasons(&letter) {
         out::line(format_args!("  {rule}: {says}"))?;
+        out::line(format_args!("    at {at}"))?;
     }
     for header in letter.headers.as_array().into_iter().flatten() {
         out::line(format_args!("  {header}"))?;
@@ -50,7 +51,7 @@ pub(crate) async fn show(config: &Config, id: i64, style: Style) -> anyhow::Resu
 }
 
 fn one_line(letter: &DeadLetter) -> String {
-    let rules: Vec<String> = reasons(letter).into_iter().map(|(rule, _)| rule).collect();
+    let rules: Vec<String> = reasons(letter).into_iter().map(|(rule, ..)| rule).collect();
     format!(
         "{:>6}  {}  {}  {}/{}  key {}  {}",
         letter.id,
@@ -72,10 +73,10 @@ fn summary(letter: &DeadLetter) -> Value {
     })
 }
 
-fn reasons(letter: &DeadLetter) -> Vec<(String, String)> {
+fn reasons(letter: &DeadLetter) -> Vec<(String, String, String)> {
     let part = |reason: &Value, name: &str| reason[name].as_str().unwrap_or_default().to_owned();
     letter.reasons.as_array().map_or_else(Vec::new, |all| {
-        all.iter().map(|one| (part(one, "rule"), part(one, "says"))).collect()
+        all.iter().map(|one| (part(one, "rule"), part(one, "at"), part(one, "says"))).collect()
     })
 }
 

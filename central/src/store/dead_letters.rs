@@ -24,7 +24,7 @@ pub struct DeadLetter {
     pub headers: Value,
     /// The body's bytes.
     pub body: Option<Vec<u8>>,
-    /// Every reason: `[{"rule", "says"}]`.
+    /// Every reason: `[{"rule", "at", "says"}]`.
     pub reasons: Value,
     /// When the broker took the record.
     pub first_seen: DateTime<Utc>,

@@ -92,7 +92,7 @@ pub struct Letter<'a> {
     pub body: Option<&'a [u8]>,
     /// When the broker took the record.
     pub appended_at: Timestamp,
-    /// Every reason: `[{"rule", "says"}]`.
+    /// Every reason: `[{"rule", "at", "says"}]`.
     pub reasons: Value,
 }
 

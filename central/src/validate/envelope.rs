@@ -35,16 +35,17 @@ pub(super) fn headers<'a>(submission: &Submission<'a>, reasons: &mut Reasons) ->
     let time = header("ce_time");
     for (name, found, wanted) in fixed {
         if found.is_some_and(|found| found != wanted) {
-            reasons.add("headers", format_args!("{name} is {found:?}, not {wanted:?}"));
+            let says = format_args!("{name} is {found:?}, not {wanted:?}");
+            reasons.add("headers", format_args!("/headers/{name}"), says);
         }
     }
     if let Some(Err(error)) = time.map(str::parse::<Timestamp>) {
-        reasons.add("headers", format_args!("ce_time: {error}"));
+        reasons.add("headers", "/headers/ce_time", format_args!("ce_time: {error}"));
     }
     let id = id_text.and_then(|text| match text.parse::<RecordId>() {
         Ok(id) => Some(id),
         Err(error) => {
-            reasons.add("headers", error);
+            reasons.add("headers", "/headers/ce_id", error);
             None
         }
     });
@@ -60,16 +61,18 @@ fn single<'a>(
 ) -> Option<&'a str> {
     let mut found = headers.iter().filter(|(one, _)| one == name);
     let Some((_, value)) = found.next() else {
-        reasons.add("headers", format_args!("{name} is missing"));
+        reasons.add("headers", format_args!("/headers/{name}"), format_args!("{name} is missing"));
         return None;
     };
     if found.next().is_some() {
-        reasons.add("headers", format_args!("{name} stands there more than once"));
+        let says = format_args!("{name} stands there more than once");
+        reasons.add("headers", format_args!("/headers/{name}"), says);
         return None;
     }
     let text = std::str::from_utf8(value).ok();
     if text.is_none() {
-        reasons.add("headers", format_args!("{name} is not UTF-8"));
+        let says = format_args!("{name} is not UTF-8");
+        reasons.add("headers", format_args!("/headers/{name}"), says);
     }
     text
 }
@@ -77,21 +80,22 @@ fn single<'a>(
 fn source_store(text: &str, reasons: &mut Reasons) -> Option<StoreId> {
     let store = text.strip_prefix("/stores/").and_then(|id| StoreId::new(id).ok());
     if store.is_none() {
-        reasons.add("headers", format_args!("ce_source is {text:?}, not /stores/<store>"));
+        let says = format_args!("ce_source is {text:?}, not /stores/<store>");
+        reasons.add("headers", "/headers/ce_source", says);
     }
     store
 }
 
 fn key_store(key: Option<&[u8]>, reasons: &mut Reasons) -> Option<StoreId> {
     let Some(key) = key else {
-        reasons.add("key", "the record has no key");
+        reasons.add("key", "/key", "the record has no key");
         return None;
     };
     let text = String::from_utf8_lossy(key);
     match StoreId::new(&text) {
         Ok(store) => Some(store),
         Err(error) => {
-            reasons.add("key", format_args!("the key {text:?}: {error}"));
+            reasons.add("key", "/key", format_args!("the key {text:?}: {error}"));
             None
         }
     }
@@ -100,7 +104,7 @@ fn key_store(key: Option<&[u8]>, reasons: &mut Reasons) -> Option<StoreId> {
 /// The body is JSON of the schema; a reason names the place as a JSON pointer.
 pub(super) fn schema(body: Option<&[u8]>, reasons: &mut Reasons) -> Option<StoreMinute> {
     let Some(body) = body else {
-        reasons.add("schema", "the record has no body");
+        reasons.add("schema", "/body", "the record has no body");
         return None;
     };
     let mut reader = serde_json::Deserializer::from_slice(body);
@@ -108,13 +112,14 @@ pub(super) fn schema(body: Option<&[u8]>, reasons: &mut Reasons) -> Option<Store
     match read {
         Err(error) => {
             let place = pointer(error.path());
-            reasons.add("schema", format_args!("at \"{place}\": {}", error.inner()));
+            let says = format_args!("at \"{place}\": {}", error.inner());
+            reasons.add("schema", format_args!("/body{place}"), says);
             None
         }
         Ok(batch) => match reader.end() {
             Ok(()) => Some(batch),
             Err(error) => {
-                reasons.add("schema", format_args!("after the batch: {error}"));
+                reasons.add("schema", "/body", format_args!("after the batch: {error}"));
                 None
             }
         },

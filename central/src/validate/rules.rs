@@ -47,11 +47,12 @@ pub struct Subject<'a> {
 pub type Rule = fn(&Subject<'_>, &mut Reasons);
 
 /// Every rule about a readable batch.
-pub const ALL: [Rule; 15] = [
+pub const ALL: [Rule; 16] = [
     identity,
     minute_in_time,
     business_day,
     figures,
+    rates,
     counts,
     receipt_numbers,
     receipt_count,
@@ -71,12 +72,13 @@ fn identity(subject: &Subject<'_>, reasons: &mut Reasons) {
     for (what, store) in [("key", &subject.named.key), ("ce_source", &subject.named.source)] {
         if let Some(store) = store.as_ref().filter(|store| **store != batch.store) {
             let says = format_args!("the {what} names store {store}, the body {}", batch.store);
-            reasons.add("store", says);
+            reasons.add("store", "/body/store", says);
         }
     }
     let place = RecordId { stream: batch.stream, sequence: batch.sequence };
     if let Some(id) = subject.named.id.filter(|id| *id != place) {
-        reasons.add("place", format_args!("ce_id says {id}, the body {place}"));
+        let at = if id.stream == place.stream { "/body/sequence" } else { "/body/stream" };
+        reasons.add("place", at, format_args!("ce_id says {id}, the body {place}"));
     }
 }
 
@@ -86,118 +88,153 @@ fn minute_in_time(subject: &Subject<'_>, reasons: &mut Reasons) {
     let minute = subject.batch.minute;
     if minute.start() > latest {
         let says = format_args!("minute {minute} lies ahead, the broker took it at {}", subject.at);
-        reasons.add("minute_ahead", says);
+        reasons.add("minute_ahead", "/body/minute", says);
     }
-    for movement in subject.batch.stock.iter().filter(|one| one.occurred_at > latest) {
-        let says =
-            format_args!("stock movement {} lies ahead: {}", movement.id, movement.occurred_at);
-        reasons.add("minute_ahead", says);
+    for (n, movement) in subject.batch.stock.iter().enumerate() {
+        if movement.occurred_at > latest {
+            let says =
+                format_args!("stock movement {} lies ahead: {}", movement.id, movement.occurred_at);
+            reasons.add("minute_ahead", format_args!("/body/stock/{n}/occurred_at"), says);
+        }
     }
 }
 
 /// The business day fits the minute and is not older than what is still taken.
 fn business_day(subject: &Subject<'_>, reasons: &mut Reasons) {
+    const AT: &str = "/body/business_day";
     let day = subject.batch.business_day;
     let back = TimeDelta::days(DAYS_BACK_MAX);
     let minute_day = subject.batch.minute.start().utc().date_naive();
     let fits = minute_day - back..=minute_day + TimeDelta::days(DAYS_AHEAD_MAX);
     if !fits.contains(&day.date()) {
         let says = format_args!("business day {day} does not fit minute {}", subject.batch.minute);
-        reasons.add("business_day", says);
+        reasons.add("business_day", AT, says);
     }
     let arrived = subject.at.utc().date_naive();
     let oldest = subject.limits.oldest_business_day.map_or(arrived - back, |day| day.date());
     if day.date() < oldest {
-        reasons.add("business_day", format_args!("business day {day} is before {oldest}"));
+        reasons.add("business_day", AT, format_args!("business day {day} is before {oldest}"));
     }
 }
 
 /// Every amount, quantity and rate is one that a store can have.
 fn figures(subject: &Subject<'_>, reasons: &mut Reasons) {
-    let mut check = |what: &str, figure: i64| {
+    let batch = subject.batch;
+    let mut check = |at: String, figure: i64| {
         if figure.unsigned_abs() > FIGURE_MAX {
-            reasons.add("figure", format_args!("{what} {figure} is beyond {FIGURE_MAX}"));
+            reasons.add("figure", at, format_args!("{figure} is beyond {FIGURE_MAX}"));
         }
     };
-    for sale in &subject.batch.sales {
-        check("quantity_milli", sale.quantity_milli.0);
-        check("amount_cents", sale.amount_cents.0);
-        check("discount_cents", sale.discount_cents.0);
-        check("adjustment_share_cents", sale.adjustment_share_cents.0);
+    for (n, sale) in batch.sales.iter().enumerate() {
+        for (name, figure) in [
+            ("quantity_milli", sale.quantity_milli.0),
+            ("amount_cents", sale.amount_cents.0),
+            ("discount_cents", sale.discount_cents.0),
+            ("adjustment_share_cents", sale.adjustment_share_cents.0),
+        ] {
+            check(format!("/body/sales/{n}/{name}"), figure);
+        }
     }
-    for till in &subject.batch.tills {
-        till_figures(till).for_each(|figure| check("an amount of a till", figure));
+    for (n, till) in batch.tills.iter().enumerate() {
+        till_figures(till)
+            .for_each(|(name, figure)| check(format!("/body/tills/{n}/{name}"), figure));
     }
-    for movement in &subject.batch.stock {
-        check("quantity_milli", movement.quantity_milli.0);
+    for (n, movement) in batch.stock.iter().enumerate() {
+        check(format!("/body/stock/{n}/quantity_milli"), movement.quantity_milli.0);
     }
-    for loss in &subject.batch.losses {
-        check("cents of a loss", loss.cents.0);
+    for (n, loss) in batch.losses.iter().enumerate() {
+        check(format!("/body/losses/{n}/cents"), loss.cents.0);
     }
-    for correction in &subject.batch.corrections {
-        check("total_cents of a correction", correction.total_cents.0);
+    for (n, correction) in batch.corrections.iter().enumerate() {
+        check(format!("/body/corrections/{n}/total_cents"), correction.total_cents.0);
     }
-    for closing in &subject.batch.closings {
-        check("total_cents of a closing", closing.total_cents.0);
-    }
-    let till_rates = subject.batch.tills.iter().flat_map(|till| &till.vat).map(|vat| vat.bp);
-    let rates = subject.batch.sales.iter().map(|sale| sale.vat_bp).chain(till_rates);
-    for rate in rates.flatten().filter(|&rate| rate > VAT_BP_MAX) {
-        reasons.add("figure", format_args!("vat_bp {rate} is beyond {VAT_BP_MAX}"));
+    for (n, closing) in batch.closings.iter().enumerate() {
+        check(format!("/body/closings/{n}/total_cents"), closing.total_cents.0);
     }
 }
 
-fn till_figures(till: &TillMinute) -> impl Iterator<Item = i64> + '_ {
+fn till_figures(till: &TillMinute) -> impl Iterator<Item = (String, i64)> + '_ {
     let own = [
-        till.lines_cents,
-        till.tax_added_cents,
-        till.adjustment_cents,
-        till.total_cents,
-        till.voided_cents,
+        ("lines_cents", till.lines_cents),
+        ("tax_added_cents", till.tax_added_cents),
+        ("adjustment_cents", till.adjustment_cents),
+        ("total_cents", till.total_cents),
+        ("voided_cents", till.voided_cents),
     ];
-    let vat = till.vat.iter().flat_map(|vat| [vat.gross_cents, vat.net_cents, vat.tax_cents]);
-    let listed = till.adjustments.iter().map(|one| one.cents);
-    let paid = till.payments.iter().map(|one| one.cents);
-    let moved = till.cash_moves.iter().map(|one| one.cents);
-    own.into_iter().chain(vat).chain(listed).chain(paid).chain(moved).map(|cents| cents.0)
+    let own = own.into_iter().map(|(name, cents)| (name.to_owned(), cents.0));
+    let vat = till.vat.iter().enumerate().flat_map(|(n, vat)| {
+        let parts = [("gross", vat.gross_cents), ("net", vat.net_cents), ("tax", vat.tax_cents)];
+        parts.map(|(name, cents)| (format!("vat/{n}/{name}_cents"), cents.0))
+    });
+    let cents = |list: &'static str, n: usize| format!("{list}/{n}/cents");
+    let listed = till.adjustments.iter().enumerate();
+    let listed = listed.map(move |(n, one)| (cents("adjustments", n), one.cents.0));
+    let paid = till.payments.iter().enumerate();
+    let paid = paid.map(move |(n, one)| (cents("payments", n), one.cents.0));
+    let moved = till.cash_moves.iter().enumerate();
+    let moved = moved.map(move |(n, one)| (cents("cash_moves", n), one.cents.0));
+    own.chain(vat).chain(listed).chain(paid).chain(moved)
+}
+
+/// Every VAT rate is one that a country can have.
+fn rates(subject: &Subject<'_>, reasons: &mut Reasons) {
+    let sales = subject.batch.sales.iter().enumerate();
+    let rows = sales.map(|(n, sale)| (format!("/body/sales/{n}/vat_bp"), sale.vat_bp));
+    let tills = subject.batch.tills.iter().enumerate().flat_map(|(n, till)| {
+        let vat = till.vat.iter().enumerate();
+        vat.map(move |(m, vat)| (format!("/body/tills/{n}/vat/{m}/bp"), vat.bp))
+    });
+    for (at, rate) in rows.chain(tills) {
+        if let Some(rate) = rate.filter(|&rate| rate > VAT_BP_MAX) {
+            reasons.add("figure", at, format_args!("{rate} is beyond {VAT_BP_MAX}"));
+        }
+    }
 }
 
 /// Every count is one that a minute can have, and a row of sales sums up at least one line.
 fn counts(subject: &Subject<'_>, reasons: &mut Reasons) {
-    for sale in subject.batch.sales.iter().filter(|sale| !(1..=COUNT_MAX).contains(&sale.lines)) {
-        let says = format_args!("a row of {} has {} lines", sale.article, sale.lines);
-        reasons.add("count", says);
-    }
-    for till in &subject.batch.tills {
-        let counts = &till.counts;
-        let all = [
-            till.receipt_count,
-            counts.line_voids,
-            counts.receipt_voids,
-            counts.returns,
-            counts.price_overrides,
-            counts.aborted,
-            counts.training,
-            counts.no_sale,
-            counts.duplicates,
-            counts.quarantined,
-        ];
-        if let Some(count) = all.into_iter().find(|&count| count > COUNT_MAX) {
-            reasons.add("count", format_args!("till {} counts {count}", till.till));
+    for (n, sale) in subject.batch.sales.iter().enumerate() {
+        if !(1..=COUNT_MAX).contains(&sale.lines) {
+            let says = format_args!("a row of {} has {} lines", sale.article, sale.lines);
+            reasons.add("count", format_args!("/body/sales/{n}/lines"), says);
         }
     }
-    for loss in subject.batch.losses.iter().filter(|loss| loss.count > COUNT_MAX) {
-        reasons.add("count", format_args!("loss {} counts {}", loss.id, loss.count));
+    for (n, till) in subject.batch.tills.iter().enumerate() {
+        let counts = &till.counts;
+        let all = [
+            ("receipt_count", till.receipt_count),
+            ("counts/line_voids", counts.line_voids),
+            ("counts/receipt_voids", counts.receipt_voids),
+            ("counts/returns", counts.returns),
+            ("counts/price_overrides", counts.price_overrides),
+            ("counts/aborted", counts.aborted),
+            ("counts/training", counts.training),
+            ("counts/no_sale", counts.no_sale),
+            ("counts/duplicates", counts.duplicates),
+            ("counts/quarantined", counts.quarantined),
+        ];
+        for (name, count) in all.into_iter().filter(|(_, count)| *count > COUNT_MAX) {
+            let says = format_args!("till {} counts {count}", till.till);
+            reasons.add("count", format_args!("/body/tills/{n}/{name}"), says);
+        }
+    }
+    for (n, loss) in subject.batch.losses.iter().enumerate() {
+        if loss.count > COUNT_MAX {
+            let says = format_args!("loss {} counts {}", loss.id, loss.count);
+            reasons.add("count", format_args!("/body/losses/{n}/count"), says);
+        }
     }
 }
 
-/// Every receipt number fits the ranges of the database.
+/// Receipt numbers fit the ranges that are stored.
 fn receipt_numbers(subject: &Subject<'_>, reasons: &mut Reasons) {
-    for till in &subject.batch.tills {
-        for ranges in [&till.receipts, &till.numbers_without_sale] {
+    for (n, till) in subject.batch.tills.iter().enumerate() {
+        for (name, ranges) in
+            [("receipts", &till.receipts), ("numbers_without_sale", &till.numbers_without_sale)]
+        {
             if ranges.last().is_some_and(|last| last > NUMBER_MAX) {
                 let says = format_args!("till {} has numbers beyond {NUMBER_MAX}", till.till);
-                reasons.add("receipt_numbers", says);
+                reasons.add("receipt_numbers", format_args!("/body/tills/{n}/{name}"), says);
             }
         }
     }
@@ -205,14 +242,14 @@ fn receipt_numbers(subject: &Subject<'_>, reasons: &mut Reasons) {
 
 /// The count of receipts is that of their numbers and ids.
 fn receipt_count(subject: &Subject<'_>, reasons: &mut Reasons) {
-    for till in &subject.batch.tills {
+    for (n, till) in subject.batch.tills.iter().enumerate() {
         let listed = numbers(&till.receipts) + till.receipt_ids.len() as u128;
         if u128::from(till.receipt_count) != listed {
             let says = format_args!(
                 "till {} says {} receipts and lists {listed}",
                 till.till, till.receipt_count
             );
-            reasons.add("receipt_count", says);
+            reasons.add("receipt_count", format_args!("/body/tills/{n}/receipt_count"), says);
         }
     }
 }
@@ -226,15 +263,14 @@ fn numbers(ranges: &Ranges) -> u128 {
 fn receipts_once(subject: &Subject<'_>, reasons: &mut Reasons) {
     let mut ids = BTreeSet::new();
     let mut spans: BTreeMap<_, Vec<(u64, u64)>> = BTreeMap::new();
-    for till in &subject.batch.tills {
+    for (n, till) in subject.batch.tills.iter().enumerate() {
         let place = (&till.till, &till.series);
         spans.entry(place).or_default().extend(till.receipts.iter());
-        for id in &till.receipt_ids {
+        for (m, id) in till.receipt_ids.iter().enumerate() {
             if !ids.insert((place, id)) {
-                reasons.add(
-                    "receipt_twice",
-                    format_args!("till {} has receipt {id} twice", till.till),
-                );
+                let says = format_args!("till {} has receipt {id} twice", till.till);
+                let at = format_args!("/body/tills/{n}/receipt_ids/{m}");
+                reasons.add("receipt_twice", at, says);
             }
         }
     }
@@ -242,14 +278,14 @@ fn receipts_once(subject: &Subject<'_>, reasons: &mut Reasons) {
         ranges.sort_unstable();
         if let Some(pair) = ranges.windows(2).find(|pair| pair[1].0 <= pair[0].1) {
             let says = format_args!("till {till}, series {series}: {} is there twice", pair[1].0);
-            reasons.add("receipt_twice", says);
+            reasons.add("receipt_twice", "/body/tills", says);
         }
     }
 }
 
 /// Lines + tax added + adjustments = total.
 fn till_total(subject: &Subject<'_>, reasons: &mut Reasons) {
-    for till in &subject.batch.tills {
+    for (n, till) in subject.batch.tills.iter().enumerate() {
         let made = sum([till.lines_cents.0, till.tax_added_cents.0, till.adjustment_cents.0]);
         if made != i128::from(till.total_cents.0) {
             let says = format_args!(
@@ -261,35 +297,35 @@ fn till_total(subject: &Subject<'_>, reasons: &mut Reasons) {
                 till.adjustment_cents,
                 till.total_cents
             );
-            reasons.add("till_total", says);
+            reasons.add("till_total", format_args!("/body/tills/{n}/total_cents"), says);
         }
     }
 }
 
 /// The listed adjustments sum to their total.
 fn adjustments(subject: &Subject<'_>, reasons: &mut Reasons) {
-    for till in &subject.batch.tills {
+    for (n, till) in subject.batch.tills.iter().enumerate() {
         let listed = sum(till.adjustments.iter().map(|one| one.cents.0));
         if listed != i128::from(till.adjustment_cents.0) {
             let says = format_args!(
                 "till {}, series {}: adjustments list {listed} cents and say {}",
                 till.till, till.series, till.adjustment_cents.0
             );
-            reasons.add("adjustments", says);
+            reasons.add("adjustments", format_args!("/body/tills/{n}/adjustment_cents"), says);
         }
     }
 }
 
 /// Payments, where they are known, sum to the total.
 fn payments(subject: &Subject<'_>, reasons: &mut Reasons) {
-    for till in subject.batch.tills.iter().filter(|till| !till.payments.is_empty()) {
+    for (n, till) in subject.batch.tills.iter().enumerate() {
         let paid = sum(till.payments.iter().map(|one| one.cents.0));
-        if paid != i128::from(till.total_cents.0) {
+        if !till.payments.is_empty() && paid != i128::from(till.total_cents.0) {
             let says = format_args!(
                 "till {}, series {}: payments make {paid} cents, the total is {}",
                 till.till, till.series, till.total_cents.0
             );
-            reasons.add("payments", says);
+            reasons.add("payments", format_args!("/body/tills/{n}/payments"), says);
         }
     }
 }
@@ -311,45 +347,53 @@ fn shares_of_tills(subject: &Subject<'_>, reasons: &mut Reasons) {
     compare(&rows, &tills, ("shares", "adjustment shares"), reasons);
 }
 
-fn per_till<'a>(parts: impl Iterator<Item = (&'a TillId, i64)>) -> BTreeMap<&'a TillId, i128> {
+/// Sums of the tills, each with the index of the till's first element.
+fn per_till<'a>(parts: impl Iterator<Item = (&'a TillId, i64)>) -> PerTill<'a> {
     let mut sums = BTreeMap::new();
-    for (till, part) in parts {
-        *sums.entry(till).or_default() += i128::from(part);
+    for (n, (till, part)) in parts.enumerate() {
+        sums.entry(till).or_insert((n, 0)).1 += i128::from(part);
     }
     sums
 }
 
+type PerTill<'a> = BTreeMap<&'a TillId, (usize, i128)>;
+
 fn compare(
-    rows: &BTreeMap<&TillId, i128>,
-    tills: &BTreeMap<&TillId, i128>,
+    rows: &PerTill<'_>,
+    tills: &PerTill<'_>,
     (rule, what): (&'static str, &str),
     reasons: &mut Reasons,
 ) {
-    for (till, made) in rows {
+    for (till, (row, made)) in rows {
         match tills.get(till) {
-            None => reasons.add(rule, format_args!("till {till} has rows and no totals")),
-            Some(said) if said != made => {
+            None => {
+                let at = format_args!("/body/sales/{row}/till");
+                reasons.add(rule, at, format_args!("till {till} has rows and no totals"));
+            }
+            Some((n, said)) if said != made => {
                 let says = format_args!("till {till}: {what} make {made} cents, it says {said}");
-                reasons.add(rule, says);
+                reasons.add(rule, format_args!("/body/tills/{n}"), says);
             }
             Some(_) => {}
         }
     }
-    for (till, said) in tills.iter().filter(|(till, said)| !rows.contains_key(*till) && **said != 0)
-    {
-        reasons.add(rule, format_args!("till {till} says {said} cents and has no rows"));
+    for (till, (n, said)) in tills.iter().filter(|(till, _)| !rows.contains_key(*till)) {
+        if *said != 0 {
+            let says = format_args!("till {till} says {said} cents and has no rows");
+            reasons.add(rule, format_args!("/body/tills/{n}"), says);
+        }
     }
 }
 
 /// A movement's quantity has the sign of its kind.
 fn stock_signs(subject: &Subject<'_>, reasons: &mut Reasons) {
-    for movement in &subject.batch.stock {
+    for (n, movement) in subject.batch.stock.iter().enumerate() {
         if movement.quantity_milli.0.signum() * movement.kind.sign() < 0 {
             let says = format_args!(
                 "{} {}: a {} has quantity {}",
                 movement.id, movement.article, movement.kind, movement.quantity_milli
             );
-            reasons.add("stock_sign", says);
+            reasons.add("stock_sign", format_args!("/body/stock/{n}/quantity_milli"), says);
         }
     }
 }
@@ -357,12 +401,10 @@ fn stock_signs(subject: &Subject<'_>, reasons: &mut Reasons) {
 /// A movement stands in the batch once.
 fn stock_ids(subject: &Subject<'_>, reasons: &mut Reasons) {
     let mut seen = BTreeSet::new();
-    for movement in &subject.batch.stock {
+    for (n, movement) in subject.batch.stock.iter().enumerate() {
         if !seen.insert(&movement.id) {
-            reasons.add(
-                "movement_twice",
-                format_args!("stock movement {} is there twice", movement.id),
-            );
+            let says = format_args!("stock movement {} is there twice", movement.id);
+            reasons.add("movement_twice", format_args!("/body/stock/{n}/id"), says);
         }
     }
 }
@@ -567,5 +609,144 @@ pub(crate) mod tests {
     fn the_oldest_business_day_is_the_configured_one() {
         let limits = Limits { oldest_business_day: Some("2026-11-24".parse().unwrap()) };
         assert_eq!(rules_of(&record(&batch()), &limits), ["business_day"]);
+    }
+
+    /// Every reason points into the record; what is absent is pointed at by its parent's place.
+    fn assert_points_into(record: &Owned) {
+        let found = content(&record.submission(), &Limits::default());
+        let body = record.body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
+        let body: Value = body.unwrap_or(Value::Null);
+        for reason in found.reasons.as_slice() {
+            let place = reason.at.strip_prefix("/body").filter(|place| !place.is_empty());
+            let there = place.is_none_or(|place| {
+                let parent = place.rsplit_once('/').map_or("", |(parent, _)| parent);
+                body.pointer(place).is_some() || body.pointer(parent).is_some()
+            });
+            let known = ["/body", "/headers/", "/key"].iter().any(|one| reason.at.starts_with(one));
+            // Beyond what a reason quotes, a pointer is cut off.
+            assert!(known && (there || reason.at.len() >= 300), "{reason:?} in {body}");
+        }
+    }
+
+    #[test]
+    fn a_reason_points_to_the_field() {
+        for (place, value, wanted) in [
+            ("/minute", json!("2026-11-23T09:53:00Z"), "/body/minute"),
+            ("/sales/0/quantity_milli", json!(i64::MIN), "/body/sales/0/quantity_milli"),
+            ("/tills/0/total_cents", json!(1), "/body/tills/0/total_cents"),
+            ("/tills/0/payments/0/cents", json!(i64::MAX), "/body/tills/0/payments/0/cents"),
+            ("/tills/0/receipt_ids", json!(["A", "A"]), "/body/tills/0/receipt_ids/1"),
+            ("/stock/0/quantity_milli", json!(-1), "/body/stock/0/quantity_milli"),
+            ("/sales/0/lines", json!("two"), "/body/sales/0/lines"),
+        ] {
+            let mut body = json_batch();
+            *body.pointer_mut(place).unwrap() = value;
+            let mut bent = record(&batch());
+            bent.body = Some(body.to_string().into_bytes());
+            let found = content(&bent.submission(), &Limits::default());
+            let places: Vec<&str> =
+                found.reasons.as_slice().iter().map(|one| one.at.as_str()).collect();
+            assert!(places.contains(&wanted), "{wanted} is not among {places:?}");
+        }
+    }
+
+    /// Whatever a message can be: it is refused with its fault's place, or rightly taken.
+    #[test]
+    fn everything_that_a_message_can_be_is_refused_with_a_place_or_rightly_taken() {
+        let full = |bend: &dyn Fn(&mut Value)| {
+            let mut body = json_batch();
+            bend(&mut body);
+            body.to_string().into_bytes()
+        };
+        let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
+        let status = json!({"store":"0417","at":"2026-11-23T09:41:00Z","backlog":0,"version":"1"});
+        for (what, body, wanted) in [
+            ("empty", Vec::new(), Some("/body")),
+            ("huge", vec![b'x'; 2_000_000], Some("/body")),
+            ("not JSON", b"\xff\x00<xml/>".to_vec(), Some("/body")),
+            ("nested without end", deep, Some("/body")),
+            ("JSON of another topic", status.to_string().into_bytes(), Some("/body")),
+            ("a number", b"7".to_vec(), Some("/body")),
+            ("wrong types", full(&|one| one["tills"] = json!({"a": 1})), Some("/body/tills")),
+            (
+                "a zero byte",
+                full(&|one| one["tills"][0]["series"] = json!("a\0")),
+                Some("/body/tills/0/series"),
+            ),
+            (
+                "a path for a store",
+                full(&|one| one["store"] = json!("../../etc")),
+                Some("/body/store"),
+            ),
+            (
+                "beyond 64 bits",
+                full(&|one| one["sales"][0]["amount_cents"] = json!(1e30)),
+                Some("/body/sales/0/amount_cents"),
+            ),
+            (
+                "the edge of 64 bits",
+                full(&|one| one["sequence"] = json!(u64::MAX)),
+                Some("/body/sequence"),
+            ),
+            (
+                "SQL in a label",
+                full(&|one| one["sales"][0]["text"] = json!("'); DROP TABLE sale; --")),
+                None,
+            ),
+            ("a field of tomorrow", full(&|one| one["tomorrow"] = json!([1])), None),
+            ("a kind of tomorrow", full(&|one| one["sales"][0]["kind"] = json!("rental")), None),
+        ] {
+            let mut bent = record(&batch());
+            bent.body = Some(body);
+            let found = content(&bent.submission(), &Limits::default());
+            let places: Vec<&str> =
+                found.reasons.as_slice().iter().map(|one| one.at.as_str()).collect();
+            match wanted {
+                None => assert_eq!(places, [""; 0], "{what}"),
+                Some(wanted) => assert!(
+                    places.iter().any(|place| place.starts_with(wanted)),
+                    "{what}: {places:?}"
+                ),
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// Any field replaced by anything: no panic, and each reason points into the record.
+        #[test]
+        fn a_bent_batch_is_refused_with_places_or_taken(
+            bends in proptest::collection::vec((0_usize..200, 0_usize..14), 1..5),
+        ) {
+            let mut body = json_batch();
+            for (place, value) in bends {
+                let places = places_of(&body);
+                let values = [
+                    json!(null), json!(true), json!(0), json!(-1), json!(i64::MAX), json!(i64::MIN),
+                    json!(u64::MAX), json!(1.5), json!(""), json!("../x"), json!("a\u{0}\n"),
+                    json!([]), json!({}), json!("'; DROP TABLE sale; --"),
+                ];
+                *body.pointer_mut(&places[place % places.len()]).unwrap() = values[value].clone();
+            }
+            let mut bent = record(&batch());
+            bent.body = Some(body.to_string().into_bytes());
+            assert_points_into(&bent);
+        }
+    }
+
+    /// Every place of a document but the whole.
+    fn places_of(value: &Value) -> Vec<String> {
+        let below = |key: String, part: &Value| {
+            let deeper = places_of(part).into_iter().map(|rest| format!("/{key}{rest}"));
+            std::iter::once(format!("/{key}")).chain(deeper).collect::<Vec<_>>()
+        };
+        match value {
+            Value::Array(list) => {
+                list.iter().enumerate().flat_map(|(n, part)| below(n.to_string(), part)).collect()
+            }
+            Value::Object(map) => {
+                map.iter().flat_map(|(key, part)| below(key.clone(), part)).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 }

@@ -30,6 +30,8 @@ async fn a_cut_line_to_postgres_holds_everything_up_and_loses_nothing() {
     until_ready_says(&config, "200 OK").await;
     let accepted: Vec<_> = (1..=20).map(|sequence| world.batch("10", sequence)).collect();
     world.assert_exactly(&accepted).await;
+    let letters = world.number("SELECT count(*) FROM dead_letter").await;
+    assert_eq!(letters, 0, "an outage is nobody's bad record");
     running.stop().await;
 }
 
