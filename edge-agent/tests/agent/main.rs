@@ -18,6 +18,8 @@ mod rest;
 mod restart;
 mod same_minutes;
 mod serial;
+mod service;
+mod shop;
 mod sources;
 mod stock;
 mod tcp;
