@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 
 mod backfill;
+mod calls;
 mod cli;
 mod dsfinvk;
 mod escpos;
