@@ -94,8 +94,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let shipper =
         Shipper { buffer: shipped, settings: line, clock, cut, resent, bytes_per_second, link };
     rest.spawn(shipper.run(rest_stop.clone()));
+    let announcing = ship::announce(settings, statuses_rx, rest_stop.clone());
     rest.spawn(async {
-        ship::announce(settings, statuses_rx).await;
+        announcing.await;
         Ok(())
     });
     let keeper = Keeper::new(&config, buffer.clone(), (through, link_rx), statuses).beating(beat);

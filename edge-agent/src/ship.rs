@@ -279,19 +279,30 @@ pub fn probe(settings: &Settings) -> Result<usize, KafkaFault> {
 
 /// Sends status records as they come, each by a producer of its own that ends with it: between two
 /// minutes it would hold threads and memory for nothing. A record that cannot be sent is dropped,
-/// the next one says more.
-pub async fn announce(settings: Settings, mut statuses: mpsc::Receiver<StoreStatus>) {
+/// the next one says more; none holds the agent's end up.
+pub async fn announce(
+    settings: Settings,
+    mut statuses: mpsc::Receiver<StoreStatus>,
+    mut stop: watch::Receiver<bool>,
+) {
     let settings = settings.for_topic(Topic::StoreStatus);
     while let Some(status) = statuses.recv().await {
         let Ok(producer) = Producer::new(&settings) else { continue };
-        let until = Instant::now() + ANNOUNCE_MOST;
         if producer.send_status(&status).is_ok() {
-            while producer.reports().is_empty() && Instant::now() < until {
-                sleep(ANNOUNCE_PAUSE).await;
+            tokio::select! {
+                () = reported(&producer) => {}
+                () = sleep(ANNOUNCE_MOST) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
             }
         }
         // Its end waits for its threads, which the batches' reports must not wait for.
         let ended = tokio::task::spawn_blocking(move || drop(producer)).await;
         debug_assert!(ended.is_ok(), "dropping a producer does not panic");
+    }
+}
+
+async fn reported(producer: &Producer) {
+    while producer.reports().is_empty() {
+        sleep(ANNOUNCE_PAUSE).await;
     }
 }

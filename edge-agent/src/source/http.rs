@@ -141,10 +141,10 @@ impl Http {
                 // Rows up to the mark's own come again where a service counts from it, not behind it.
                 let counts_from = self.config.cursor != CursorKind::Opaque;
                 let old = counts_from && !more && next.is_like(&self.mark);
+                let known = Known { request, etag, digest, next, more };
                 if same || nothing || old {
-                    self.go_on(next, more);
+                    self.pass(known);
                 } else {
-                    let known = Known { request, etag, digest, next, more };
                     let stage = Stage::New;
                     self.page = Some(Page { bytes, sent: 0, stage, learned, known });
                 }
@@ -188,6 +188,15 @@ impl Http {
         SourceError::Endpoint { url: without_query(&self.config.url), source }
     }
 
+    /// Leaves a page behind: read, or with nothing new in it.
+    fn pass(&mut self, known: Known) {
+        let (next, more) = (known.next.clone(), known.more);
+        if self.mark.begins_round() {
+            self.known = Some(known);
+        }
+        self.go_on(next, more);
+    }
+
     /// Moves the place, and ends the round behind its last page.
     fn go_on(&mut self, next: Mark, more: bool) {
         self.mark = next;
@@ -222,11 +231,9 @@ impl Source for Http {
 
     fn committed(&mut self, _: Fate) {
         let ended = self.page.take_if(|page| page.stage == Stage::Ended);
-        let Some(page) = ended else { return };
-        if self.mark.begins_round() {
-            self.known = Some(page.known);
+        if let Some(page) = ended {
+            self.pass(page.known);
         }
-        self.go_on(page.learned.next, page.learned.more);
     }
 }
 

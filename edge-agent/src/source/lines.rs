@@ -74,10 +74,13 @@ pub(super) struct Lines {
     events: VecDeque<Event>,
     present: String,
     next_idle: Instant,
+    unreached: Option<(String, std::io::Error)>,
 }
 
 struct Line {
     feed: String,
+    /// Whether it is there: safe lines are not at once.
+    is_reached: bool,
     /// Absent where nothing can be answered.
     out: Option<mpsc::Sender<u8>>,
     /// Bytes that were read, handed on, and spoken for by an answer.
@@ -128,7 +131,13 @@ impl Lines {
             events: VecDeque::new(),
             present: String::new(),
             next_idle: Instant::now() + IDLE_PAUSE,
+            unreached: None,
         }
+    }
+
+    /// Takes out why a line could not be had, and whose it was.
+    pub(super) fn take_unreached(&mut self) -> Option<(String, std::io::Error)> {
+        self.unreached.take()
     }
 
     /// Tells whether events wait that [`Self::next`] returns at once.
@@ -169,23 +178,14 @@ impl Lines {
         };
         let reader = Some(speech::start(connecting, ends));
         let out = (self.habits.line.answer != Answer::None).then_some(out);
-        self.begin(
-            id,
-            peer,
-            Line { feed: String::new(), out, received, delivered: 0, answered: 0, reader },
-        );
+        self.begin(id, peer, Line { out, reader, ..Line::new(received) });
     }
 
     /// Begins a line that somebody else reads.
     pub(super) fn adopt(&mut self, peer: &str) -> u64 {
         let id = self.next_line;
         self.next_line += 1;
-        let (received, feed) = (Arc::default(), String::new());
-        self.begin(
-            id,
-            peer,
-            Line { feed, out: None, received, delivered: 0, answered: 0, reader: None },
-        );
+        self.begin(id, peer, Line { is_reached: true, ..Line::new(Arc::default()) });
         id
     }
 
@@ -343,6 +343,13 @@ impl Lines {
                 self.events.push_back(Event::Bytes(bytes));
             }
             Heard::Quiet => self.events.push_back(Event::Quiet),
+            Heard::Reached => line.is_reached = true,
+            Heard::Unreached(why) => {
+                feed.line = None;
+                self.lines.remove(&id);
+                self.closed(&name, now);
+                self.unreached = Some((name, why));
+            }
             Heard::Closed(why) => {
                 if let Some(why) = why {
                     tracing::info!(feed = %name, %why, "a line has ended");
@@ -397,7 +404,7 @@ impl Lines {
     fn is_read_to_its_end(&self) -> bool {
         let read = |line: &Line| line.received.load(Ordering::Acquire) == line.delivered;
         let reached = match self.habits.memory {
-            Memory::Line => !self.lines.is_empty(),
+            Memory::Line => self.lines.values().any(|line| line.is_reached),
             Memory::Peer => true,
         };
         reached && self.lines.values().all(read)
@@ -405,6 +412,12 @@ impl Lines {
 }
 
 impl Line {
+    /// Makes a line that nobody reads or answers yet.
+    fn new(received: Arc<AtomicU64>) -> Self {
+        let (feed, is_reached) = (String::new(), false);
+        Self { feed, is_reached, out: None, received, delivered: 0, answered: 0, reader: None }
+    }
+
     /// Writes an answer to all that was received so far.
     fn say(&mut self, byte: u8, received: u64) {
         let Some(out) = &self.out else { return };

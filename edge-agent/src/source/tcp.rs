@@ -150,6 +150,19 @@ impl Tcp {
         Ok(None)
     }
 
+    /// Takes why no safe line is had. A caller that speaks no TLS may be anybody; one that we call is
+    /// the till.
+    fn unreached(&mut self) -> Option<SourceError> {
+        let (peer, source) = self.lines.take_unreached()?;
+        match self.way {
+            Way::Client { .. } => Some(unsafe_line(&peer, source)),
+            Way::Server { .. } | Way::Proxy(_) => {
+                tracing::warn!(%peer, error = %source, "a caller speaks no TLS that fits");
+                None
+            }
+        }
+    }
+
     /// Takes what a printer got.
     async fn overhear(&mut self) -> Result<Option<Event>, SourceError> {
         let Way::Proxy(proxy) = &mut self.way else { return Ok(None) };
@@ -191,7 +204,7 @@ impl Source for Tcp {
             if self.lines.has_events() {
                 return Ok(self.lines.next().await);
             }
-            if let Some(owed) = self.owed.take() {
+            if let Some(owed) = self.owed.take().or_else(|| self.unreached()) {
                 return Err(owed);
             }
             let event = match &self.way {
@@ -220,27 +233,51 @@ impl Source for Tcp {
     }
 }
 
-/// Tells whether a till or printer can be called, or whether there is room to listen.
+fn unsafe_line(address: &str, source: io::Error) -> SourceError {
+    let what = format!("there is no safe line to {address}; do ca and server_name fit the till?");
+    SourceError::Line { what, source }
+}
+
+/// Tells whether a till or printer can be called, and whether there is room to listen.
 pub async fn probe(config: &TcpConfig) -> Result<String, SourceError> {
-    let called = match &config.mode {
-        TcpMode::Client(_) => &config.address,
-        TcpMode::Proxy { printer } => printer,
-        TcpMode::Server(_) | TcpMode::Mirror => {
-            let address = &config.address;
-            return match TcpListener::bind(address).await {
-                Ok(_) => Ok(format!("{address} is free")),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    Ok(format!("{address} is taken, by the running agent or by another program"))
-                }
-                Err(source) => {
-                    Err(SourceError::Line { what: format!("cannot listen on {address}"), source })
-                }
-            };
+    let address = &config.address;
+    match &config.mode {
+        TcpMode::Client(None) => reached(address).await.map(|_| format!("{address} answers")),
+        TcpMode::Client(Some(tls)) => {
+            let stream = reached(address).await?;
+            let fault = |source| unsafe_line(address, source);
+            let (connector, name) = tls::connector(tls).map_err(fault)?;
+            let safe = within(HANDSHAKE_PATIENCE, connector.connect(name, stream)).await;
+            safe.map(|_| format!("{address} answers, and is who it is meant to be")).map_err(fault)
         }
-    };
-    match within(CONNECT_PATIENCE, TcpStream::connect(called)).await {
-        Ok(_) => Ok(format!("{called} answers")),
-        Err(source) => Err(SourceError::Line { what: format!("cannot reach {called}"), source }),
+        TcpMode::Server(Some(tls)) => {
+            let what = format!("cannot use the certificate of {address}");
+            tls::acceptor(tls).map_err(|source| SourceError::Line { what, source })?;
+            room(address).await
+        }
+        TcpMode::Server(None) | TcpMode::Mirror => room(address).await,
+        TcpMode::Proxy { printer } => {
+            let room = room(address).await?;
+            reached(printer).await.map(|_| format!("{printer} answers; {room}"))
+        }
+    }
+}
+
+async fn reached(address: &str) -> Result<TcpStream, SourceError> {
+    let called = within(CONNECT_PATIENCE, TcpStream::connect(address)).await;
+    let what = format!("cannot reach {address}");
+    called.map_err(|source| SourceError::Line { what, source })
+}
+
+async fn room(address: &str) -> Result<String, SourceError> {
+    match TcpListener::bind(address).await {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Ok(format!("{address} is taken, by the running agent or by another program"))
+        }
+        Err(source) => {
+            Err(SourceError::Line { what: format!("cannot listen on {address}"), source })
+        }
     }
 }
 

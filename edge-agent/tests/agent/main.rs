@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 
 mod backfill;
+mod calls;
 mod cli;
 mod dsfinvk;
 mod escpos;
@@ -18,6 +19,8 @@ mod rest;
 mod restart;
 mod same_minutes;
 mod serial;
+mod service;
+mod shop;
 mod sources;
 mod stock;
 mod tcp;

@@ -19,7 +19,8 @@
 //! ```
 //!
 //! Places: `{from}` or `{version}` the number, `{row}` or `{id}` the row, `{time}` or `{updated_at}`
-//! the time of where to go on.
+//! the time of where to go on. Rows must come in rising order; with "time-id" those of one
+//! millisecond, by numbers or by texts, must fit a page.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

@@ -49,10 +49,18 @@ pub(super) enum ClientError {
     HeaderValue,
     #[error("it does not answer")]
     Request(#[source] reqwest::Error),
+    #[error(
+        "its certificate is not one that is trusted here: does ca name its authority, url its name?"
+    )]
+    Stranger(#[source] reqwest::Error),
     #[error("the answer breaks off")]
     Body(#[source] reqwest::Error),
     #[error("the answer is larger than {0} bytes; raise page_bytes_max or ask for smaller pages")]
     TooLarge(usize),
+    #[error(
+        "it answers {status} and leads to {to}: put that into url, a secret follows nobody there"
+    )]
+    Elsewhere { status: StatusCode, to: String },
     #[error("it answers {status}")]
     Status { status: StatusCode, retry_after: Option<Duration> },
 }
@@ -69,8 +77,10 @@ impl ClientError {
             | Self::Header { .. }
             | Self::HeaderValue
             | Self::Request(_)
+            | Self::Stranger(_)
             | Self::Body(_)
-            | Self::TooLarge(_) => None,
+            | Self::TooLarge(_)
+            | Self::Elsewhere { .. } => None,
         }
     }
 
@@ -157,11 +167,16 @@ pub(super) async fn ask(
     if let Some(body) = question.body {
         request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_owned());
     }
-    let mut response =
-        request.send().await.map_err(|error| ClientError::Request(error.without_url()))?;
+    let mut response = request.send().await.map_err(|error| unanswered(error.without_url()))?;
     let status = response.status();
     if status == StatusCode::NOT_MODIFIED {
         return Ok(Answer::NotModified);
+    }
+    if status.is_redirection()
+        && let Some(to) = response.headers().get(header::LOCATION)
+    {
+        let to = super::without_query(&String::from_utf8_lossy(to.as_bytes()));
+        return Err(ClientError::Elsewhere { status, to });
     }
     if status != StatusCode::OK {
         let value = response.headers().get(header::RETRY_AFTER);
@@ -181,6 +196,21 @@ pub(super) async fn ask(
         bytes.extend_from_slice(&chunk);
     }
     Ok(Answer::Page { bytes, etag })
+}
+
+/// Tells a service that is not the one meant from one that does not answer.
+fn unanswered(error: reqwest::Error) -> ClientError {
+    let first: &(dyn std::error::Error + 'static) = &error;
+    let mut causes = std::iter::successors(Some(first), |cause| cause.source());
+    let is_stranger =
+        causes.any(|cause| matches!(wrapped(cause), Some(rustls::Error::InvalidCertificate(_))));
+    if is_stranger { ClientError::Stranger(error) } else { ClientError::Request(error) }
+}
+
+/// Returns the error of TLS that errors of input and output wrap; as causes they pass over it.
+fn wrapped<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+    inner.downcast_ref::<rustls::Error>().or_else(|| wrapped(inner))
 }
 
 /// Reads the secret anew for every question, so that it can be replaced while the agent runs.

@@ -21,6 +21,10 @@ pub(super) enum PageError {
     List(String, #[source] serde_json::Error),
     #[error("no row of the answer has a readable {0}")]
     Field(String),
+    #[error(
+        "the rows' {0} falls: ask the service for rising order, else rows would be passed over"
+    )]
+    Falling(String),
 }
 
 /// A place in the order of rows: a number (ticks, version, milliseconds), and a row.
@@ -31,9 +35,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Numbers of rows compare as numbers: shorter ones are smaller.
-    fn key(&self) -> (i64, usize, &str) {
-        (self.number, self.row.len(), &self.row)
+    /// Rows that are numbers compare as numbers: shorter ones are smaller. All others compare as texts.
+    fn key(&self) -> (i64, bool, usize, &str) {
+        let is_text = !self.row.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = if is_text { 0 } else { self.row.len() };
+        (self.number, is_text, digits, &self.row)
     }
 }
 
@@ -90,8 +96,8 @@ impl Mark {
         })
     }
 
-    /// Fills in a template's places.
-    fn fill(&self, template: &str, config: &HttpConfig) -> String {
+    /// Fills in a template's places; a row's name is a service's text and is written as `quoted` says.
+    fn fill(&self, template: &str, config: &HttpConfig, quoted: impl Fn(&str) -> String) -> String {
         let place = self.place(config);
         let time = Timestamp::from_unix_millis(place.number).map(|at| at.to_string());
         let mut filled = template.to_owned();
@@ -101,14 +107,15 @@ impl Mark {
         for name in ["{time}", "{updated_at}"] {
             filled = filled.replace(name, time.as_deref().unwrap_or_default());
         }
-        filled.replace("{row}", &place.row).replace("{id}", &place.row)
+        let row = quoted(&place.row);
+        filled.replace("{row}", &row).replace("{id}", &row)
     }
 
     /// Returns the URL to ask and the body to post. The word for the next page goes into the body,
     /// as the member `cursor`, or into the URL where nothing is posted.
     pub(super) fn request(&self, config: &HttpConfig) -> (String, Option<String>) {
-        let mut url = self.fill(&config.url, config);
-        let mut body = config.body.as_deref().map(|body| self.fill(body, config));
+        let mut url = self.fill(&config.url, config, escaped);
+        let mut body = config.body.as_deref().map(|body| self.fill(body, config, in_quotes));
         let Some(token) = &self.token else { return (url, body) };
         match &mut body {
             Some(body) => {
@@ -146,6 +153,11 @@ impl Mark {
         let places: Vec<Place> = rows.iter().filter_map(|row| place_of(row, config)).collect();
         if places.is_empty() && !rows.is_empty() {
             return Err(PageError::Field(config.time_field.clone()));
+        }
+        if let (Some(first), Some(last)) = (places.first(), places.last())
+            && last.number < first.number
+        {
+            return Err(PageError::Falling(config.time_field.clone()));
         }
         let began = self.place(config);
         let top = places.into_iter().max();
@@ -233,6 +245,12 @@ fn escaped(text: &str) -> String {
     text.bytes().map(escape).collect()
 }
 
+/// Escapes what a JSON text may not hold between its quotes.
+fn in_quotes(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn rows_named_by_texts_lead_on_in_the_order_of_texts_and_are_escaped() {
+        let mut config = config(CursorKind::TimeId, None);
+        config.body = Some(r#"{"after":"{id}"}"#.to_owned());
+        let mut mark = Mark::new(&config);
+        let page = |id: &str| format!(r#"[{{"at":"2026-11-23T09:41:00Z","id":{id}}}]"#);
+        for (id, more) in
+            [(r#""10""#, true), (r#""aa""#, true), (r#""b""#, true), (r#""ab""#, false)]
+        {
+            assert_eq!(learn(&mut mark, &page(id), &config), (1, more), "{id}");
+        }
+        assert_eq!(learn(&mut mark, &page(r#""c\"&d""#), &config), (1, true));
+        let (url, body) = mark.request(&config);
+        assert!(url.ends_with("&i=c%22%26d"), "{url}");
+        assert_eq!(body.as_deref(), Some(r#"{"after":"c\"&d"}"#));
+    }
+
+    #[test]
     fn a_version_leads_on_until_a_page_is_empty() {
         let config = config(CursorKind::Version, Some("data"));
         let mut mark = Mark::new(&config);
@@ -307,9 +342,13 @@ mod tests {
     fn what_tells_no_place_is_a_fault_and_moves_nothing() {
         let config = config(CursorKind::TimeId, Some("rows"));
         let mark = Mark::new(&config);
-        for page in
-            ["<html>", r#"{"rows":7}"#, r#"{"rows":[{"id":1}]}"#, r#"[{"at":"soon","id":1}]"#]
-        {
+        for page in [
+            "<html>",
+            r#"{"rows":7}"#,
+            r#"{"rows":[{"id":1}]}"#,
+            r#"[{"at":"soon","id":1}]"#,
+            r#"[{"at":"2026-11-23T09:41:00Z","id":1},{"at":"2026-11-23T09:40:00Z","id":2}]"#,
+        ] {
             assert!(mark.learn(page.as_bytes(), &config).is_err(), "{page}");
         }
     }

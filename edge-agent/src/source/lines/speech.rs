@@ -20,6 +20,10 @@ const DLE: u8 = 0x10;
 /// What a line said.
 #[derive(Debug)]
 pub(super) enum Heard {
+    /// It is there.
+    Reached,
+    /// It could not be had, and why.
+    Unreached(std::io::Error),
     Bytes(Vec<u8>),
     /// Nothing for a while after bytes.
     Quiet,
@@ -58,11 +62,15 @@ where
 {
     Task(tokio::spawn(async move {
         let (line, heard) = (ends.line, ends.heard.clone());
-        let why = match connecting.await {
-            Ok(stream) => speak(stream, &mut ends).await,
-            Err(error) => Some(error.to_string()),
+        let end = match connecting.await {
+            Ok(stream) => {
+                // Where nobody hears it, the line's end is heard by nobody either.
+                drop(heard.send((line, Heard::Reached)).await);
+                Heard::Closed(speak(stream, &mut ends).await)
+            }
+            Err(error) => Heard::Unreached(error),
         };
-        if heard.send((line, Heard::Closed(why))).await.is_err() {
+        if heard.send((line, end)).await.is_err() {
             tracing::debug!("the source has ended before its line");
         }
     }))
