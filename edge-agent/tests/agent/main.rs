@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 
 mod backfill;
+mod certificates;
 mod cli;
 mod dsfinvk;
 mod escpos;
@@ -23,4 +24,5 @@ mod stock;
 mod tcp;
 mod telegram;
 mod till;
+mod topic;
 mod world;

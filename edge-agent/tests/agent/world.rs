@@ -1,6 +1,7 @@
 //! A store's box for one test: a folder with tills, a key, certificates and a configuration; the
 //! agent as a process of its own; and what its buffer holds, read as anyone may.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -52,6 +53,8 @@ impl World {
         let world = Self { folder };
         std::fs::create_dir(world.path("tills")).unwrap();
         std::fs::write(world.path("buffer.key"), "5a".repeat(32)).unwrap();
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(world.path("buffer.key"), private).unwrap();
         world.configure(store, broker, "");
         world
     }
