@@ -47,6 +47,9 @@ const IDLE_PAUSE: Duration = Duration::from_secs(1);
 /// next start, and the centre knows it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long batches may be on their way before the silence is told.
+const UNCONFIRMED_MOST: Duration = Duration::from_secs(30);
+
 /// How long a status record may take.
 const ANNOUNCE_MOST: Duration = Duration::from_secs(20);
 
@@ -119,6 +122,8 @@ struct Window {
     in_flight: BTreeMap<Sequence, usize>,
     bytes: usize,
     last: Option<Sequence>,
+    /// When something went out, or was confirmed, last.
+    heard: Option<Instant>,
     /// Up to here each batch goes alone: a broker refuses all that it gets at once for one of them.
     alone_to: Option<Sequence>,
 }
@@ -140,6 +145,9 @@ impl Window {
     }
 
     fn add(&mut self, outgoing: &Outgoing) {
+        if self.in_flight.is_empty() {
+            self.heard = Some(Instant::now());
+        }
         self.in_flight.insert(outgoing.sequence, outgoing.body.len());
         self.bytes += outgoing.body.len();
         self.last = Some(outgoing.sequence);
@@ -147,6 +155,14 @@ impl Window {
 
     fn remove(&mut self, sequence: Sequence) {
         self.bytes -= self.in_flight.remove(&sequence).unwrap_or(0);
+        self.heard = Some(Instant::now());
+    }
+
+    /// Names the silence of a broker that takes batches and confirms none.
+    fn silence(&self) -> Option<String> {
+        let since = self.heard.filter(|_| !self.in_flight.is_empty())?;
+        let text = "the broker has taken batches and confirmed none for half a minute";
+        (since.elapsed() > UNCONFIRMED_MOST).then(|| text.to_owned())
     }
 }
 
@@ -281,7 +297,7 @@ impl Shipper {
             delivered.iter().for_each(|&sequence| window.remove(sequence));
             self.link.send_if_modified(|link| std::mem::replace(link, Link::Up) != Link::Up);
         } else {
-            self.tell_trouble(producer.trouble(), window);
+            self.tell_trouble(producer.trouble().or_else(|| window.silence()), window);
         }
         match end.or_else(|| producer.fatal().map(SessionEnd::Unconfirmed)) {
             Some(end) => Err(end),

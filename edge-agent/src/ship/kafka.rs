@@ -21,6 +21,14 @@ use crate::buffer::Outgoing;
 /// How often the same trouble is logged: librdkafka repeats it several times a second.
 const LOG_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long one address of a broker may take until the next is tried: beside a good one there may be
+/// one that swallows everything, and a thin line needs some seconds for TLS.
+const SETUP_MILLIS: &str = "10000";
+
+/// A connection that is idle for so long is ended by us: routers forget idle ones after a minute
+/// without a word, and whoever uses one then waits a minute for nothing.
+const IDLE_MILLIS: &str = "45000";
+
 /// How the broker is reached.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -57,6 +65,8 @@ impl Settings {
             .set("reconnect.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.keepalive.enable", "true")
+            .set("socket.connection.setup.timeout.ms", SETUP_MILLIS)
+            .set("connections.max.idle.ms", IDLE_MILLIS)
             .set("log.connection.close", "false")
             .set("queue.buffering.max.messages", "1000")
             .set("queue.buffering.max.kbytes", "8192");
