@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 
 mod backfill;
+mod backlog;
 mod certificates;
 mod cli;
 mod dsfinvk;
@@ -12,7 +13,9 @@ mod formats;
 mod http;
 mod inspection;
 mod joins;
+mod networks;
 mod outage;
+mod outages;
 mod poslog;
 mod reading;
 mod rest;

@@ -7,8 +7,10 @@ use fakes::stack::Stack;
 use fakes::wait;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use shared::minute::StoreMinute;
+use shared::time::Timestamp;
 
 use crate::world::{SOON, World, sums};
 
@@ -21,6 +23,8 @@ pub(crate) struct Record {
     pub(crate) body: Vec<u8>,
     /// When the broker appended it, in milliseconds.
     pub(crate) appended: i64,
+    /// When the agent cut it, in milliseconds.
+    pub(crate) cut: i64,
 }
 
 /// What was found at the end.
@@ -31,6 +35,8 @@ pub(crate) struct Found {
     pub(crate) repeats: usize,
     /// The longest time between two records.
     pub(crate) longest_gap: Duration,
+    /// The longest time from cut to topic.
+    pub(crate) longest_wait: Duration,
 }
 
 /// Reads all that a topic holds now, as the principal that may.
@@ -61,13 +67,22 @@ pub(crate) async fn records(stack: &Stack, topic: &str) -> Vec<Record> {
             let body = message.payload().unwrap().to_vec();
             let batch: StoreMinute = serde_json::from_slice(&body).unwrap();
             let appended = message.timestamp().to_millis().unwrap();
-            found.push(Record { sequence: batch.sequence.get(), body, appended });
+            let cut = cut(&message).unwrap_or(appended);
+            found.push(Record { sequence: batch.sequence.get(), body, appended, cut });
         }
         Ok::<_, String>(())
     })
     .await
     .unwrap();
     found
+}
+
+/// Returns when a record's batch was cut, where the record says so.
+fn cut(message: &BorrowedMessage<'_>) -> Option<i64> {
+    let mut headers = message.headers()?.iter();
+    let time = headers.find(|header| header.key == "ce_time").and_then(|header| header.value)?;
+    let time: Timestamp = std::str::from_utf8(time).unwrap().parse().unwrap();
+    Some(time.unix_millis())
 }
 
 /// Makes sure that the topic holds what the tills rang up, exactly: every batch of the buffer with its
@@ -94,7 +109,11 @@ pub(crate) fn exact(world: &World, records: &[Record], truth: (u64, i64)) -> Fou
     assert_eq!(sums(&batches), truth, "receipts and cents in the topic, and those of the tills");
     assert_eq!(batches, world.batches(), "the topic holds what the buffer holds");
     let gap = |pair: &[Record]| pair[1].appended - pair[0].appended;
-    let longest = records.windows(2).map(gap).max().unwrap_or(0);
-    let longest_gap = Duration::from_millis(u64::try_from(longest).unwrap_or(0));
-    Found { batches, repeats, longest_gap }
+    let longest_gap = longest(records.windows(2).map(gap));
+    let longest_wait = longest(first.values().map(|record| record.appended - record.cut));
+    Found { batches, repeats, longest_gap, longest_wait }
+}
+
+fn longest(millis: impl Iterator<Item = i64>) -> Duration {
+    Duration::from_millis(u64::try_from(millis.max().unwrap_or(0)).unwrap_or(0))
 }
