@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz demo clean-demo
+.PHONY: help setup build test fuzz outages demo clean-demo
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 
@@ -18,6 +18,10 @@ test: setup ## format, lints, every test, a short demo, the independent checks
 
 fuzz: setup ## every decoder against damaged and random bytes, SECONDS=n each
 	@FUZZ_SECONDS=$(SECONDS) cargo test --locked --workspace --test formats
+
+outages: setup ## every outage as long as it is called, ten minutes of rotations, 30 days of backlog: half an hour
+	@OUTAGES=real ROTATIONS=10 ROTATION_SECONDS=60 BACKLOG_DAYS=30 cargo test --locked -p edge-agent \
+		--test agent -- --nocapture outages:: certificates:: networks:: backlog::
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

@@ -56,6 +56,9 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// As a collector of metrics reads it (Prometheus' text format).
+        #[arg(long, conflicts_with = "json")]
+        metrics: bool,
     },
     /// Looks into the buffer, beside the running agent or on a stopped one.
     #[command(subcommand)]
@@ -78,7 +81,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run => run::run(config),
         Command::Check { probe } => check::run(&config, Depth::of(probe)),
         Command::Backfill(args) => backfill::run(&config, &args),
-        Command::Status { json } => status::run(&config, Shape::of(json)),
+        Command::Status { metrics: true, .. } => status::metrics(&config),
+        Command::Status { json, metrics: false } => status::run(&config, Shape::of(json)),
         Command::Buffer(command) => buffer::run(&config, &command),
         Command::Decode(args) => decode::run(args),
     }

@@ -16,14 +16,15 @@
 //! log = "text"                       # or "json"
 //! [buffer]
 //! path = "buffer.db"                 # required
-//! key_file = "buffer.key"            # required: 64 hex digits
+//! key_file = "buffer.key"            # 64 hex digits, mode 600; default: systemd's credential of this name
 //! [kafka]
 //! brokers = "broker:9093"            # required
 //! topic_prefix = "frischmarkt."
 //! bytes_per_second = 0               # what may go out in a second before compression; 0: all
 //! ca = "ca.pem"                      # required, as are the two below
 //! certificate = "store.pem"
-//! key = "store.key"
+//! key = "store.key"                  # these are watched: a new pair is used without a restart
+//! client_ca = "clients.pem"          # the authority of `certificate`; default: `ca`
 //! [[sources]]                        # at least one
 //! name = "tills"                     # required, unique
 //! kind = "directory"                 # required; the keys of each kind stand in config/sources/
@@ -37,6 +38,7 @@
 //! customers' pseudonyms (64 hex digits); without it no customer leaves a decoder.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +63,9 @@ use section::Section;
 
 /// Days back from today that are accepted where nothing is configured: as long as receipt keys are kept.
 const OLDEST_DAYS: u64 = 400;
+
+/// The name under which systemd hands the buffer's key over.
+const KEY_CREDENTIAL: &str = "buffer.key";
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -123,6 +128,8 @@ pub struct KafkaConfig {
     pub certificate: PathBuf,
     /// The store's key.
     pub key: PathBuf,
+    /// The authority of the stores' certificates, where it is another than the broker's.
+    pub client_ca: Option<PathBuf>,
     /// Bytes of batches that may go out in a second; nothing where all may.
     pub bytes_per_second: Option<u64>,
 }
@@ -292,11 +299,38 @@ fn log_format(root: &mut Section) -> shared::log::Format {
 
 fn buffer(section: &mut Section) -> Option<BufferConfig> {
     let path = section.required_path("path", "the buffer's file");
-    let key_file = section.required_file("key_file", "a file with 64 hex digits");
+    let key_file = key_file(section, std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
     if let Some(parent) = path.as_deref().and_then(Path::parent).filter(|parent| !parent.is_dir()) {
         section.fault("path", format!("the folder {} is not there", parent.display()));
     }
     Some(BufferConfig { path: path?, key_file: key_file? })
+}
+
+/// Returns the file of the buffer's key: what is configured, else what systemd hands over. Others must
+/// not read it; systemd lets a service's user in by an access list, which shows as the group's right.
+fn key_file(section: &mut Section, credentials: Option<PathBuf>) -> Option<PathBuf> {
+    let handed_over = credentials.as_ref().map(|folder| folder.join(KEY_CREDENTIAL));
+    let path = match handed_over.filter(|path| path.is_file()) {
+        Some(path) if section.text("key_file").is_none() => path,
+        Some(_) | None => section.required_file("key_file", "a file with 64 hex digits")?,
+    };
+    let is_credential = credentials.is_some_and(|folder| path.starts_with(folder));
+    let forbidden = if is_credential { 0o037 } else { 0o077 };
+    let mode = std::fs::metadata(&path).map_or(0, |meta| meta.permissions().mode() & 0o777);
+    if mode & forbidden != 0 {
+        let what =
+            format!("{} has mode {mode:03o}: others may read the buffer's key", path.display());
+        section.fault("key_file", format!("{what}; `chmod 600` it"));
+        return None;
+    }
+    Some(path)
+}
+
+fn optional_file(section: &mut Section, key: &str, right: &str) -> Option<Option<PathBuf>> {
+    if section.text(key).is_none() {
+        return Some(None);
+    }
+    section.required_file(key, right).map(Some)
 }
 
 fn kafka(section: &mut Section) -> Option<KafkaConfig> {
@@ -306,6 +340,7 @@ fn kafka(section: &mut Section) -> Option<KafkaConfig> {
     let certificate =
         section.required_file("certificate", "the PEM file of the store's certificate");
     let key = section.required_file("key", "the PEM file of the store's key");
+    let client_ca = optional_file(section, "client_ca", "the PEM file of the stores' authority");
     let bytes_per_second = section.number("bytes_per_second", 0, 0..=1 << 32);
     Some(KafkaConfig {
         bytes_per_second: (bytes_per_second > 0).then_some(bytes_per_second),
@@ -314,6 +349,7 @@ fn kafka(section: &mut Section) -> Option<KafkaConfig> {
         ca: ca?,
         certificate: certificate?,
         key: key?,
+        client_ca: client_ca?,
     })
 }
 
@@ -326,9 +362,14 @@ mod tests {
         for name in ["buffer.key", "ca.pem", "store.pem", "store.key"] {
             std::fs::write(folder.path().join(name), "x").unwrap();
         }
+        chmod(&folder.path().join("buffer.key"), 0o600);
         let file = folder.path().join("edge.toml");
         std::fs::write(&file, text).unwrap();
         Config::load(&file)
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
     const LEAST: &str = r#"
@@ -357,6 +398,30 @@ mod tests {
         assert!(directory.processed_folder.is_none());
         let day = config.oldest_business_day.date();
         assert_eq!(Clock::real().now().utc().date_naive() - day, chrono::TimeDelta::days(400));
+    }
+
+    #[test]
+    fn the_buffers_key_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, handed) = (folder.path().join("own.key"), folder.path().join("credentials"));
+        std::fs::create_dir(&handed).unwrap();
+        std::fs::write(&own, "x").unwrap();
+        std::fs::write(handed.join("buffer.key"), "x").unwrap();
+        let look = |text: &str, mode: u32| {
+            let mut section = Section::parse(text, folder.path()).unwrap();
+            chmod(&own, mode);
+            chmod(&handed.join("buffer.key"), mode);
+            let found = key_file(&mut section, Some(handed.clone()));
+            (found, section.finish().into_iter().map(|fault| fault.what).collect::<String>())
+        };
+        let named = "key_file = \"own.key\"";
+        assert_eq!(look(named, 0o600), (Some(own.clone()), String::new()));
+        let (found, told) = look(named, 0o640);
+        assert!(found.is_none() && told.contains("has mode 640"), "{told}");
+        assert!(told.contains("chmod 600"), "{told}");
+        // An access list of systemd shows as the group's right to read; nobody else may.
+        assert_eq!(look("", 0o440), (Some(handed.join("buffer.key")), String::new()));
+        assert!(look("", 0o444).1.contains("has mode 444"));
     }
 
     #[test]

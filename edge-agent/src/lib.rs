@@ -3,6 +3,7 @@
 
 pub mod aggregate;
 pub mod buffer;
+mod built;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -18,13 +18,13 @@ use crate::buffer::{self, Buffer, BufferError, Key};
 use crate::config::{Config, DirectoryConfig, Reach, Role, SourceConfig};
 use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
-use crate::ship::{self, Link, Shipper};
+use crate::ship::{self, Link, Shipper, Watcher};
 use crate::source::directory::{self, Directory, Disk, Marks};
 use crate::source::fake::Fake;
 use crate::source::http::Http;
 use crate::source::serial::Serial;
 use crate::source::tcp::Tcp;
-use crate::status::{Keeper, Through};
+use crate::status::{Keeper, Seen, Through};
 
 mod closing;
 mod control;
@@ -67,8 +67,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (notices, notices_rx) = mpsc::channel(NOTICES_MAX);
     let (through_tx, through) = watch::channel(Through::new(&config.sources));
     let (cut_tx, cut) = watch::channel(figures.highest_sequence);
-    let (link_tx, link_rx) = watch::channel(Link::Idle);
-    let (statuses, statuses_rx) = mpsc::channel(STATUSES_MAX);
     let beat = Arc::new(AtomicU64::new(0));
 
     let mut sources = JoinSet::new();
@@ -87,20 +85,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let mut rest = JoinSet::new();
     let closer = Closer::new(&config, buffer.clone(), (through_tx, cut_tx), Arc::clone(&beat));
     rest.spawn(closer.run(notices_rx));
-    let settings = broker_settings(&config);
-    let (clock, shipped) = (config.clock, buffer.clone());
-    let bytes_per_second = config.kafka.bytes_per_second;
-    let (line, link) = (settings.clone(), link_tx);
-    let shipper =
-        Shipper { buffer: shipped, settings: line, clock, cut, resent, bytes_per_second, link };
-    rest.spawn(shipper.run(rest_stop.clone()));
-    let announcing = ship::announce(settings, statuses_rx, rest_stop.clone());
-    rest.spawn(async {
-        announcing.await;
-        Ok(())
-    });
-    let keeper = Keeper::new(&config, buffer.clone(), (through, link_rx), statuses).beating(beat);
-    rest.spawn(keeper.run(rest_stop));
+    let told = Told { through, cut, resent, beat };
+    start_shipping(&config, &buffer, told, &rest_stop, &mut rest);
     drop(buffer);
 
     let ended = tokio::select! {
@@ -120,6 +106,51 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             outcome.and(flatten(ended)).context("a part of the agent has ended by itself")
         }
     }
+}
+
+/// What those who ship and tell are told by the others.
+struct Told {
+    through: watch::Receiver<Through>,
+    cut: watch::Receiver<u64>,
+    resent: watch::Receiver<u64>,
+    beat: Arc<AtomicU64>,
+}
+
+/// Starts what ships the batches, what tells how the agent is, and what both show to the broker.
+fn start_shipping(
+    config: &Config,
+    buffer: &Buffer,
+    told: Told,
+    stop: &watch::Receiver<bool>,
+    rest: &mut JoinSet<Result<(), BufferError>>,
+) {
+    let settings = broker_settings(config);
+    let (link_tx, link) = watch::channel(Link::Idle);
+    let (statuses, statuses_rx) = mpsc::channel(STATUSES_MAX);
+    let (watcher, identity) = Watcher::new(identity_files(config), config.store.clone());
+    let shipper = Shipper {
+        buffer: buffer.clone(),
+        settings: settings.clone(),
+        identity: identity.clone(),
+        clock: config.clock,
+        cut: told.cut,
+        resent: told.resent,
+        bytes_per_second: config.kafka.bytes_per_second,
+        link: link_tx,
+    };
+    rest.spawn(shipper.run(stop.clone()));
+    let (shown, announce_stop, watch_stop) = (identity.clone(), stop.clone(), stop.clone());
+    rest.spawn(async {
+        ship::announce(settings, shown, statuses_rx, announce_stop).await;
+        Ok(())
+    });
+    rest.spawn(async {
+        watcher.run(watch_stop).await;
+        Ok(())
+    });
+    let seen = Seen { through: told.through, link, identity };
+    let keeper = Keeper::new(config, buffer.clone(), seen, statuses).beating(told.beat);
+    rest.spawn(keeper.run(stop.clone()));
 }
 
 /// Starts the sources, each where it stood when the agent last ended.
@@ -284,9 +315,16 @@ pub fn broker_settings(config: &Config) -> ship::Settings {
         brokers: config.kafka.brokers.clone(),
         topic_prefix: config.kafka.topic_prefix.clone(),
         topic: Topic::StoreMinutes,
+    }
+}
+
+/// Returns where what is shown to a configuration's broker lies.
+pub fn identity_files(config: &Config) -> ship::Files {
+    ship::Files {
         ca: config.kafka.ca.clone(),
         certificate: config.kafka.certificate.clone(),
         key: config.kafka.key.clone(),
+        client_ca: config.kafka.client_ca.clone(),
     }
 }
 

@@ -16,12 +16,16 @@ use tokio::time::{Instant, sleep};
 
 use crate::buffer::{Buffer, BufferError, Outgoing};
 
+mod identity;
 mod kafka;
 mod pace;
+mod pair;
 
+pub use identity::{CertificateStatus, Identity, Watcher};
 pub use kafka::{KafkaFault, Settings};
 use kafka::{Outcome, Producer, Report};
 use pace::Pace;
+pub use pair::{Files, Pair, PairFault};
 
 /// Batches on their way: enough to fill the line after an outage, few enough for the memory of a
 /// small box.
@@ -42,6 +46,9 @@ const IDLE_PAUSE: Duration = Duration::from_secs(1);
 /// How long the last reports are waited for at the end. What is missed goes out again after the
 /// next start, and the centre knows it.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long batches may be on their way before the silence is told.
+const UNCONFIRMED_MOST: Duration = Duration::from_secs(30);
 
 /// How long a status record may take.
 const ANNOUNCE_MOST: Duration = Duration::from_secs(20);
@@ -74,8 +81,19 @@ enum SessionEnd {
     Unconfirmed(#[source] KafkaFault),
     #[error("the broker refuses batch {0} for good")]
     Refused(Sequence, #[source] KafkaFault),
+    #[error("the broker refuses batches up to {0}; each is tried alone now")]
+    RefusedTogether(Sequence, #[source] KafkaFault),
+    #[error("there is no certificate to show to the broker")]
+    NothingToShow,
     #[error("the buffer did not answer")]
     Buffer(#[source] BufferError),
+}
+
+/// Why a session ended that nothing was wrong with.
+enum Over {
+    Stopped,
+    /// Another certificate is to be shown.
+    NewIdentity,
 }
 
 /// What the shipper works with.
@@ -84,6 +102,8 @@ pub struct Shipper {
     pub buffer: Buffer,
     /// The broker.
     pub settings: Settings,
+    /// What is shown to it.
+    pub identity: watch::Receiver<Identity>,
     /// The clock whose time is noted with a delivery.
     pub clock: Clock,
     /// Rises with each batch that is cut.
@@ -102,14 +122,32 @@ struct Window {
     in_flight: BTreeMap<Sequence, usize>,
     bytes: usize,
     last: Option<Sequence>,
+    /// When something went out, or was confirmed, last.
+    heard: Option<Instant>,
+    /// Up to here each batch goes alone: a broker refuses all that it gets at once for one of them.
+    alone_to: Option<Sequence>,
 }
 
 impl Window {
     fn has_room(&self) -> bool {
-        self.in_flight.len() < IN_FLIGHT_MAX && self.bytes < IN_FLIGHT_BYTES_MAX
+        let alone = self.alone_to.is_some_and(|to| self.last.is_none_or(|last| last < to));
+        let most = if alone { 1 } else { IN_FLIGHT_MAX };
+        self.in_flight.len() < most && self.bytes < IN_FLIGHT_BYTES_MAX
+    }
+
+    /// Returns how a session ends whose broker has refused a batch for good.
+    fn refusal(&self, sequence: Sequence, fault: KafkaFault) -> SessionEnd {
+        let others = self.in_flight.keys().any(|&other| other != sequence);
+        match self.in_flight.last_key_value() {
+            Some((&last, _)) if others => SessionEnd::RefusedTogether(last, fault),
+            Some(_) | None => SessionEnd::Refused(sequence, fault),
+        }
     }
 
     fn add(&mut self, outgoing: &Outgoing) {
+        if self.in_flight.is_empty() {
+            self.heard = Some(Instant::now());
+        }
         self.in_flight.insert(outgoing.sequence, outgoing.body.len());
         self.bytes += outgoing.body.len();
         self.last = Some(outgoing.sequence);
@@ -117,6 +155,14 @@ impl Window {
 
     fn remove(&mut self, sequence: Sequence) {
         self.bytes -= self.in_flight.remove(&sequence).unwrap_or(0);
+        self.heard = Some(Instant::now());
+    }
+
+    /// Names the silence of a broker that takes batches and confirms none.
+    fn silence(&self) -> Option<String> {
+        let since = self.heard.filter(|_| !self.in_flight.is_empty())?;
+        let text = "the broker has taken batches and confirmed none for half a minute";
+        (since.elapsed() > UNCONFIRMED_MOST).then(|| text.to_owned())
     }
 }
 
@@ -126,36 +172,46 @@ impl Shipper {
         let seed = std::process::id();
         let mut backoff =
             Backoff::new(Duration::from_millis(200), Duration::from_secs(10), seed.into());
+        let mut alone_to = None;
         loop {
-            let end = match self.session(&mut backoff, &mut stop).await {
-                Ok(()) => return Ok(()),
+            let window = Window { alone_to, ..Window::default() };
+            let end = match self.session(window, &mut backoff, &mut stop).await {
+                Ok(Over::Stopped) => return Ok(()),
+                Ok(Over::NewIdentity) => continue,
                 Err(SessionEnd::Buffer(BufferError::Closed)) => return Err(BufferError::Closed),
                 Err(end) => end,
             };
             let wait = backoff.next_wait();
             let reason = shared::log::Chain(&end).to_string();
+            let reason = self.identity.borrow().explain(reason, Clock::real().now());
             tracing::warn!(%reason, wait_millis = wait.as_millis(), "batches wait in the buffer");
             self.link.send_replace(Link::Down { reason });
-            if let SessionEnd::Refused(sequence, fault) = end {
-                self.give_up(sequence, &fault).await?;
+            match end {
+                SessionEnd::Refused(sequence, fault) => self.give_up(sequence, &fault).await?,
+                SessionEnd::RefusedTogether(last, _) => alone_to = alone_to.max(Some(last)),
+                SessionEnd::Unconfirmed(_) | SessionEnd::NothingToShow | SessionEnd::Buffer(_) => {}
             }
             tokio::select! {
                 () = sleep(wait) => {}
+                Ok(()) = self.identity.changed() => {}
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
             }
         }
     }
 
-    /// One producer's life: returns when told to stop, fails where it must be replaced.
+    /// One producer's life: returns when told to stop or to show another certificate, fails where it
+    /// must be replaced. Whatever is not noted as delivered then still waits in the buffer.
     async fn session(
         &mut self,
+        mut window: Window,
         backoff: &mut Backoff,
         stop: &mut watch::Receiver<bool>,
-    ) -> Result<(), SessionEnd> {
-        let producer = Producer::new(&self.settings).map_err(SessionEnd::Unconfirmed)?;
-        let mut window = Window::default();
+    ) -> Result<Over, SessionEnd> {
+        let identity = self.identity.borrow_and_update().clone();
+        let pair = identity.pair.as_deref().ok_or(SessionEnd::NothingToShow)?;
+        let producer = Producer::new(&self.settings, pair).map_err(SessionEnd::Unconfirmed)?;
         let (mut pace, began) = (Pace::new(self.bytes_per_second), Instant::now());
-        loop {
+        let over = loop {
             self.cut.mark_unchanged();
             if window.in_flight.is_empty() && self.resent.has_changed().unwrap_or(false) {
                 self.resent.mark_unchanged();
@@ -171,15 +227,20 @@ impl Shipper {
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = self.cut.changed(), if window.in_flight.is_empty() => {}
-                _ = stop.wait_for(|stop| *stop) => break,
+                Ok(()) = self.identity.changed() => {
+                    if !self.identity.borrow_and_update().shows_what(&identity) {
+                        break Over::NewIdentity;
+                    }
+                }
+                _ = stop.wait_for(|stop| *stop) => break Over::Stopped,
             }
-        }
+        };
         let until = Instant::now() + FAREWELL;
         while !window.in_flight.is_empty() && Instant::now() < until {
             self.settle(&producer, &mut window).await?;
             sleep(REPORT_PAUSE).await;
         }
-        Ok(())
+        Ok(over)
     }
 
     async fn fill(
@@ -222,7 +283,7 @@ impl Shipper {
             match outcome {
                 Outcome::Delivered => delivered.push(sequence),
                 Outcome::Failed(fault) if fault.is_final() => {
-                    end.get_or_insert(SessionEnd::Refused(sequence, fault));
+                    end.get_or_insert(window.refusal(sequence, fault));
                 }
                 Outcome::Failed(fault) => {
                     end.get_or_insert(SessionEnd::Unconfirmed(fault));
@@ -236,7 +297,7 @@ impl Shipper {
             delivered.iter().for_each(|&sequence| window.remove(sequence));
             self.link.send_if_modified(|link| std::mem::replace(link, Link::Up) != Link::Up);
         } else {
-            self.tell_trouble(producer.trouble(), window);
+            self.tell_trouble(producer.trouble().or_else(|| window.silence()), window);
         }
         match end.or_else(|| producer.fatal().map(SessionEnd::Unconfirmed)) {
             Some(end) => Err(end),
@@ -247,7 +308,10 @@ impl Shipper {
     fn tell_trouble(&self, trouble: Option<String>, window: &Window) {
         self.link.send_if_modified(|link| {
             let told = match (trouble, &link) {
-                (Some(reason), _) => Link::Down { reason },
+                (Some(reason), _) => {
+                    let reason = self.identity.borrow().explain(reason, Clock::real().now());
+                    Link::Down { reason }
+                }
                 (None, Link::Down { .. }) if window.in_flight.is_empty() => Link::Idle,
                 (None, Link::Down { .. } | Link::Up | Link::Idle) => return false,
             };
@@ -273,8 +337,8 @@ impl Shipper {
 }
 
 /// Asks the broker for the topic; returns its partitions. Waits some seconds at most.
-pub fn probe(settings: &Settings) -> Result<usize, KafkaFault> {
-    Producer::new(settings)?.probe(PROBE_MOST)
+pub fn probe(settings: &Settings, pair: &Pair) -> Result<usize, KafkaFault> {
+    Producer::new(settings, pair)?.probe(PROBE_MOST)
 }
 
 /// Sends status records as they come, each by a producer of its own that ends with it: between two
@@ -282,12 +346,14 @@ pub fn probe(settings: &Settings) -> Result<usize, KafkaFault> {
 /// the next one says more; none holds the agent's end up.
 pub async fn announce(
     settings: Settings,
+    identity: watch::Receiver<Identity>,
     mut statuses: mpsc::Receiver<StoreStatus>,
     mut stop: watch::Receiver<bool>,
 ) {
     let settings = settings.for_topic(Topic::StoreStatus);
     while let Some(status) = statuses.recv().await {
-        let Ok(producer) = Producer::new(&settings) else { continue };
+        let Some(pair) = identity.borrow().pair.clone() else { continue };
+        let Ok(producer) = Producer::new(&settings, &pair) else { continue };
         if producer.send_status(&status).is_ok() {
             tokio::select! {
                 () = reported(&producer) => {}

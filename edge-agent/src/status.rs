@@ -15,10 +15,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::buffer::{Buffer, BufferError};
+use crate::built;
 use crate::config::{Config, SourceConfig};
-use crate::ship::Link;
-
-mod certificate;
+use crate::ship::{CertificateStatus, Identity, Link};
 
 /// How often the file is written.
 const FILE_PAUSE: Duration = Duration::from_secs(2);
@@ -88,6 +87,10 @@ pub struct Report {
     pub link: Link,
     /// Second copies that were dropped.
     pub duplicates: u64,
+    /// What is shown to the broker.
+    pub certificate: CertificateStatus,
+    /// What is wrong with the machine's clock, where that can be told.
+    pub clock_fault: Option<String>,
     /// What the centre is told.
     pub status: StoreStatus,
 }
@@ -102,15 +105,23 @@ pub fn read(state_folder: &Path) -> std::io::Result<Report> {
     Ok(serde_json::from_slice(&std::fs::read(path(state_folder))?)?)
 }
 
+/// What the keeper watches.
+pub struct Seen {
+    /// How far each source is read.
+    pub through: watch::Receiver<Through>,
+    /// The line to the broker.
+    pub link: watch::Receiver<Link>,
+    /// What is shown to the broker.
+    pub identity: watch::Receiver<Identity>,
+}
+
 /// What keeps the status.
 pub struct Keeper {
     store: StoreId,
     state_folder: PathBuf,
-    certificate: PathBuf,
     clock: Clock,
     buffer: Buffer,
-    through: watch::Receiver<Through>,
-    link: watch::Receiver<Link>,
+    seen: Seen,
     statuses: mpsc::Sender<StoreStatus>,
     beat: Arc<AtomicU64>,
 }
@@ -120,17 +131,15 @@ impl Keeper {
     pub fn new(
         config: &Config,
         buffer: Buffer,
-        (through, link): (watch::Receiver<Through>, watch::Receiver<Link>),
+        seen: Seen,
         statuses: mpsc::Sender<StoreStatus>,
     ) -> Self {
         Self {
             store: config.store.clone(),
             state_folder: config.state_folder.clone(),
-            certificate: config.kafka.certificate.clone(),
             clock: config.clock,
             buffer,
-            through,
-            link,
+            seen,
             statuses,
             beat: Arc::default(),
         }
@@ -142,7 +151,7 @@ impl Keeper {
     }
 
     /// Keeps the status until told to stop, and writes it once more then.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), BufferError> {
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), BufferError> {
         notify(&[sd_notify::NotifyState::Ready]);
         let mut last_beat = None;
         let mut next_record = Instant::now();
@@ -160,6 +169,7 @@ impl Keeper {
             let pause = FILE_PAUSE.min(next_record.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = sleep(pause.max(PAUSE_LEAST)) => {}
+                Ok(()) = self.seen.identity.changed() => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
@@ -191,8 +201,9 @@ impl Keeper {
 
     async fn report(&self) -> Result<Report, BufferError> {
         let figures = self.buffer.figures().await?;
-        let through = self.through.borrow().clone();
+        let through = self.seen.through.borrow().clone();
         let real = Clock::real().now();
+        let certificate = self.seen.identity.borrow().status();
         let status = StoreStatus {
             store: self.store.clone(),
             at: self.clock.now(),
@@ -202,14 +213,21 @@ impl Keeper {
             backlog: figures.backlog,
             quarantined: figures.quarantined,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            certificate_days: certificate::days_left(&self.certificate, real),
+            certificate_days: certificate.days_left(real),
             clock_synchronised: clock_synchronised(),
             tills: figures.tills,
             sources: through.statuses(),
         };
-        let link = self.link.borrow().clone();
-        let pid = std::process::id();
-        Ok(Report { pid, written_at: real, link, duplicates: figures.duplicates, status })
+        let link = self.seen.link.borrow().clone();
+        Ok(Report {
+            pid: std::process::id(),
+            written_at: real,
+            link,
+            duplicates: figures.duplicates,
+            certificate,
+            clock_fault: built::clock_fault(real),
+            status,
+        })
     }
 
     /// Writes the file whole or not at all. A disk that takes none is told of in the log.

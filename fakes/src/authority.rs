@@ -1,7 +1,8 @@
 //! A certificate authority for tests and demos: ECDSA P-256, keys as PKCS#8 PEM readable by their
-//! owner only. It knows no revocation and no rotation.
+//! owner only. It issues a name as often as it is asked to; it knows no revocation.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use chrono::{Datelike, NaiveDate, TimeDelta};
@@ -66,22 +67,38 @@ impl Authority {
         self.issued(common_name, &["localhost", "127.0.0.1"])
     }
 
+    /// Issues new credentials of a client into a folder, whatever lies there, valid from one day to
+    /// another, both counted from today.
+    pub fn renew(
+        &self,
+        common_name: &str,
+        folder: &Path,
+        days: RangeInclusive<i64>,
+    ) -> Result<Credentials, StackError> {
+        files::create_folder(folder)?;
+        let ca = self.certificate();
+        let to = Credentials { ca, ..credentials(folder, common_name) };
+        let mut params = parameters(common_name, &[])?;
+        validity(&mut params, (*days.start(), *days.end()));
+        self.issue(&to, params)?;
+        Ok(to)
+    }
+
     fn issued(&self, name: &str, hosts: &[&str]) -> Result<Credentials, StackError> {
         let issued = credentials(&self.folder, name);
         if !issued.certificate.exists() {
-            self.issue(&issued, name, hosts)?;
+            self.issue(&issued, parameters(name, hosts)?)?;
         }
         Ok(issued)
     }
 
     /// The key is written before the certificate: where the certificate is, both are.
-    fn issue(&self, to: &Credentials, name: &str, hosts: &[&str]) -> Result<(), StackError> {
-        let failed = || format!("cannot issue a certificate for {name}");
+    fn issue(&self, to: &Credentials, mut params: CertificateParams) -> Result<(), StackError> {
+        let failed = || format!("cannot issue the certificate {}", to.certificate.display());
         let key = KeyPair::generate().map_err(StackError::foreign(failed()))?;
-        let mut params = parameters(name, hosts)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        if !hosts.is_empty() {
+        if !params.subject_alt_names.is_empty() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
@@ -119,11 +136,16 @@ fn parameters(common_name: &str, hosts: &[&str]) -> Result<CertificateParams, St
         .map_err(StackError::foreign(format!("{common_name} has a host name that is none")))?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
+    validity(&mut params, (-1, VALID_DAYS));
+    Ok(params)
+}
+
+/// Sets the days between which a certificate is valid, counted from today.
+fn validity(params: &mut CertificateParams, (first, last): (i64, i64)) {
     let today = Clock::real().now().utc().date_naive();
-    let (first, last) = (today - TimeDelta::days(1), today + TimeDelta::days(VALID_DAYS));
+    let (first, last) = (today + TimeDelta::days(first), today + TimeDelta::days(last));
     params.not_before = date_time_ymd(first.year(), month(first), day(first));
     params.not_after = date_time_ymd(last.year(), month(last), day(last));
-    Ok(params)
 }
 
 fn month(date: NaiveDate) -> u8 {

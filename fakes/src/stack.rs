@@ -365,7 +365,8 @@ impl Stack {
         admin.create_topics(&topics(PREFIX, PARTITIONS)).await
     }
 
-    async fn admin(&self) -> Result<Admin, StackError> {
+    /// Connects as an administrator of the broker.
+    pub async fn admin(&self) -> Result<Admin, StackError> {
         Admin::connect(self.state.ports.kafka, &self.layout.credentials("admin")).await
     }
 

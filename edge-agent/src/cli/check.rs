@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use shared::log::Chain;
+use shared::time::Clock;
 
 use super::print;
 use crate::buffer::Key;
@@ -29,6 +30,7 @@ pub(super) fn run(config: &Config, depth: Depth) -> anyhow::Result<ExitCode> {
     let mut checks = vec![
         ("configuration".to_owned(), Ok(format!("store {}, zone {}", config.store, config.zone))),
         ("buffer".to_owned(), buffer(config)),
+        ("certificate".to_owned(), certificate(config)),
         ("broker".to_owned(), broker(config)),
     ];
     checks.extend(config.sources.iter().map(|source| {
@@ -108,9 +110,22 @@ fn buffer(config: &Config) -> Result<String, String> {
     }
 }
 
+fn certificate(config: &Config) -> Result<String, String> {
+    let now = Clock::real().now();
+    if let Some(fault) = crate::built::clock_fault(now) {
+        return Err(fault);
+    }
+    let pair = crate::ship::Pair::read(&crate::run::identity_files(config));
+    let judged = pair.and_then(|pair| pair.judge(&config.store, now).map(|()| pair.expires()));
+    let expires = judged.map_err(|fault| Chain(&fault).to_string())?;
+    Ok(format!("valid until {}", expires.map_or("?".to_owned(), |at| at.to_string())))
+}
+
 fn broker(config: &Config) -> Result<String, String> {
     let settings = crate::run::broker_settings(config);
-    match crate::ship::probe(&settings) {
+    let pair = crate::ship::Pair::read(&crate::run::identity_files(config));
+    let pair = pair.map_err(|fault| Chain(&fault).to_string())?;
+    match crate::ship::probe(&settings, &pair) {
         Ok(partitions) => {
             Ok(format!("{} has the topic, {partitions} partitions", settings.brokers))
         }

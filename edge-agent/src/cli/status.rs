@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use shared::time::Clock;
+use shared::time::{Clock, Timestamp};
 
 use super::{Shape, print, print_json};
 use crate::config::Config;
@@ -15,9 +15,7 @@ use crate::status::{self, Report};
 const FRESH_SECONDS: u64 = 10;
 
 pub(super) fn run(config: &Config, shape: Shape) -> anyhow::Result<ExitCode> {
-    let path = status::path(&config.state_folder);
-    let report = status::read(&config.state_folder)
-        .with_context(|| format!("no status in {}; has the agent run?", path.display()))?;
+    let report = read(config)?;
     let age = Clock::real().now().since(report.written_at).as_secs();
     match shape {
         Shape::Json => print_json(&report)?,
@@ -25,6 +23,46 @@ pub(super) fn run(config: &Config, shape: Shape) -> anyhow::Result<ExitCode> {
     }
     let fresh = age <= FRESH_SECONDS;
     Ok(if fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints the figures that are watched, one a line. `written` tells a collector how old they are.
+pub(super) fn metrics(config: &Config) -> anyhow::Result<ExitCode> {
+    let report = read(config)?;
+    let (status, flag) = (&report.status, |is_so: bool| i64::from(is_so));
+    let seconds = |at: Timestamp| at.unix_millis().div_euclid(1000);
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let refused = flag(report.certificate.refused.is_some());
+    let figures = [
+        ("written_timestamp_seconds", Some(seconds(report.written_at))),
+        (
+            "complete_through_timestamp_seconds",
+            status.complete_through.map(|at| seconds(at.start())),
+        ),
+        ("backlog_batches", Some(count(status.backlog))),
+        ("highest_sequence", Some(count(status.highest_sequence))),
+        ("set_aside", Some(count(status.quarantined))),
+        ("duplicates_total", Some(count(report.duplicates))),
+        ("broker_down", Some(flag(matches!(report.link, Link::Down { .. })))),
+        ("certificate_expires_timestamp_seconds", report.certificate.expires.map(seconds)),
+        ("certificate_bad", Some(flag(report.certificate.fault.is_some()))),
+        ("certificate_refused", Some(refused)),
+        ("clock_wrong", Some(flag(report.clock_fault.is_some()))),
+    ];
+    let mut out = String::new();
+    for (name, value) in figures {
+        let Some(value) = value else { continue };
+        writeln!(out, "# TYPE frischmarkt_edge_{name} gauge").expect("a String takes all");
+        writeln!(out, "frischmarkt_edge_{name}{{store=\"{}\"}} {value}", status.store)
+            .expect("a String takes all");
+    }
+    print(&out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(config: &Config) -> anyhow::Result<Report> {
+    let path = status::path(&config.state_folder);
+    status::read(&config.state_folder)
+        .with_context(|| format!("no status in {}; has the agent run?", path.display()))
 }
 
 fn text(report: &Report, age: u64) -> String {
@@ -52,8 +90,13 @@ fn text(report: &Report, age: u64) -> String {
         report.duplicates,
         status.quarantined,
     );
-    if let Some(days) = status.certificate_days {
-        writeln!(out, "certificate      {days} days left").expect("a String takes all");
+    let days = status.certificate_days.map(|days| format!("{days} days left"));
+    let certificate = [&days, &report.certificate.fault, &report.certificate.refused];
+    for told in certificate.into_iter().flatten() {
+        writeln!(out, "certificate      {told}").expect("a String takes all");
+    }
+    if let Some(fault) = &report.clock_fault {
+        writeln!(out, "clock            {fault}").expect("a String takes all");
     }
     for source in &status.sources {
         let how = match (&source.error, source.up) {

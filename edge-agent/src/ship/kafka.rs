@@ -1,7 +1,6 @@
 //! The only file of the agent that names rdkafka: a producer over mutual TLS, and its errors in
 //! plain words.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,10 +15,19 @@ use shared::topics::{Topic, store_principal};
 use shared::wire;
 use tokio::time::Instant;
 
+use super::pair::Pair;
 use crate::buffer::Outgoing;
 
 /// How often the same trouble is logged: librdkafka repeats it several times a second.
 const LOG_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long one address of a broker may take until the next is tried: beside a good one there may be
+/// one that swallows everything, and a thin line needs some seconds for TLS.
+const SETUP_MILLIS: &str = "10000";
+
+/// A connection that is idle for so long is ended by us: routers forget idle ones after a minute
+/// without a word, and whoever uses one then waits a minute for nothing.
+const IDLE_MILLIS: &str = "45000";
 
 /// How the broker is reached.
 #[derive(Debug, Clone)]
@@ -32,12 +40,6 @@ pub struct Settings {
     pub topic_prefix: String,
     /// The topic.
     pub topic: Topic,
-    /// The authority of the broker's certificate.
-    pub ca: PathBuf,
-    /// The store's certificate.
-    pub certificate: PathBuf,
-    /// The store's key.
-    pub key: PathBuf,
 }
 
 impl Settings {
@@ -46,16 +48,15 @@ impl Settings {
         Self { topic, ..self.clone() }
     }
 
-    fn client_config(&self) -> ClientConfig {
+    fn client_config(&self, pair: &Pair) -> ClientConfig {
         let mut config = ClientConfig::new();
-        let path = |path: &PathBuf| path.display().to_string();
         config
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", store_principal(&self.store))
             .set("security.protocol", "ssl")
-            .set("ssl.ca.location", path(&self.ca))
-            .set("ssl.certificate.location", path(&self.certificate))
-            .set("ssl.key.location", path(&self.key))
+            .set("ssl.ca.pem", &pair.ca)
+            .set("ssl.certificate.pem", &pair.certificate)
+            .set("ssl.key.pem", &pair.key)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("message.timeout.ms", "0")
@@ -64,6 +65,8 @@ impl Settings {
             .set("reconnect.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.keepalive.enable", "true")
+            .set("socket.connection.setup.timeout.ms", SETUP_MILLIS)
+            .set("connections.max.idle.ms", IDLE_MILLIS)
             .set("log.connection.close", "false")
             .set("queue.buffering.max.messages", "1000")
             .set("queue.buffering.max.kbytes", "8192");
@@ -189,11 +192,11 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Makes a producer. It connects by itself, now and after every break.
-    pub(super) fn new(settings: &Settings) -> Result<Self, KafkaFault> {
+    pub(super) fn new(settings: &Settings, pair: &Pair) -> Result<Self, KafkaFault> {
         let topic = settings.topic.name(&settings.topic_prefix);
         let listener = Listener { topic: topic.clone(), heard: Arc::default() };
         let inner = settings
-            .client_config()
+            .client_config(pair)
             .create_with_context(listener)
             .map_err(|error| KafkaFault::of(error, &topic))?;
         Ok(Self { inner, topic, store: settings.store.clone() })

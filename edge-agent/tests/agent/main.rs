@@ -3,6 +3,8 @@
 
 mod backfill;
 mod calls;
+mod backlog;
+mod certificates;
 mod cli;
 mod dsfinvk;
 mod escpos;
@@ -12,7 +14,9 @@ mod formats;
 mod http;
 mod inspection;
 mod joins;
+mod networks;
 mod outage;
+mod outages;
 mod poslog;
 mod reading;
 mod rest;
@@ -26,4 +30,5 @@ mod stock;
 mod tcp;
 mod telegram;
 mod till;
+mod topic;
 mod world;

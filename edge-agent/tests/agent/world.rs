@@ -1,6 +1,7 @@
 //! A store's box for one test: a folder with tills, a key, certificates and a configuration; the
 //! agent as a process of its own; and what its buffer holds, read as anyone may.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// The box. Its folder vanishes with it.
 pub(crate) struct World {
     folder: TempDir,
+    /// What the agent's command stands behind.
+    behind: Vec<String>,
 }
 
 /// How the broker is reached.
@@ -49,9 +52,11 @@ impl World {
     }
 
     fn of(folder: TempDir, store: &str, broker: &Broker) -> Self {
-        let world = Self { folder };
+        let world = Self { folder, behind: Vec::new() };
         std::fs::create_dir(world.path("tills")).unwrap();
         std::fs::write(world.path("buffer.key"), "5a".repeat(32)).unwrap();
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(world.path("buffer.key"), private).unwrap();
         world.configure(store, broker, "");
         world
     }
@@ -88,6 +93,11 @@ poll_millis = 100
             text(&credentials.key),
         );
         std::fs::write(self.path("edge.toml"), config).unwrap();
+    }
+
+    /// Runs the agent by a command that becomes it, such as `env NAME=value`.
+    pub(crate) fn run_behind(&mut self, command: &[String]) {
+        self.behind = command.to_vec();
     }
 
     /// Adds keys to the source.
@@ -136,8 +146,10 @@ poll_millis = 100
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_edge-agent"));
-        command.arg("--config").arg(self.path("edge.toml")).args(arguments);
+        let words = self.behind.iter().map(String::as_str);
+        let mut words = words.chain([env!("CARGO_BIN_EXE_edge-agent")]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg("--config").arg(self.path("edge.toml")).args(arguments);
         command.stdin(Stdio::null());
         command
     }

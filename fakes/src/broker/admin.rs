@@ -11,7 +11,11 @@ use kafka_protocol::messages::create_acls_request::{AclCreation, CreateAclsReque
 use kafka_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
+use kafka_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use kafka_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use kafka_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use kafka_protocol::messages::{MetadataResponse, RequestHeader, ResponseHeader, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
@@ -31,6 +35,12 @@ const METADATA: i16 = 12;
 const CREATE_TOPICS: i16 = 7;
 const DELETE_TOPICS: i16 = 6;
 const CREATE_ACLS: i16 = 3;
+const DELETE_ACLS: i16 = 3;
+const ALTER_CONFIGS: i16 = 1;
+/// Kafka's numbers for a topic, for "set" and for "allowed".
+const TOPIC: i8 = 2;
+const SET: i8 = 0;
+const ALLOW: i8 = 3;
 /// The broker's own deadline for an administrative request.
 const TIMEOUT_MS: i32 = 30_000;
 /// How long one request may take as seen from here; a little more than the broker's own deadline.
@@ -133,6 +143,42 @@ impl Admin {
         Ok(())
     }
 
+    /// Takes the rights away; one that nobody has is no error.
+    pub async fn revoke(&mut self, rights: &[Right]) -> Result<(), StackError> {
+        let filters = rights.iter().map(filter).collect();
+        let request = DeleteAclsRequest::default().with_filters(filters);
+        for result in self.call(DELETE_ACLS, &request).await?.filter_results {
+            if let Some(error) = result.error_code.err() {
+                let said = said(result.error_message.as_ref());
+                let what = format!("a right cannot be taken away: {error:?}{said}");
+                return Err(StackError::Wrong(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets one setting of a topic and leaves the others as they are.
+    pub async fn set(&mut self, topic: &str, name: &str, value: &str) -> Result<(), StackError> {
+        let text = |text: &str| StrBytes::from_string(text.to_owned());
+        let setting = AlterableConfig::default()
+            .with_name(text(name))
+            .with_config_operation(SET)
+            .with_value(Some(text(value)));
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text(topic))
+            .with_configs(vec![setting]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        for result in self.call(ALTER_CONFIGS, &request).await?.responses {
+            if let Some(error) = result.error_code.err() {
+                let said = said(result.error_message.as_ref());
+                let what = format!("{name} of {topic} cannot be set: {error:?}{said}");
+                return Err(StackError::Wrong(what));
+            }
+        }
+        Ok(())
+    }
+
     async fn wait_for_leaders(&mut self, names: &[&str]) -> Result<(), StackError> {
         let wanted: BTreeSet<&str> = names.iter().copied().collect();
         let topic = |name: &&str| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
@@ -213,11 +259,11 @@ fn creatable(topic: &NewTopic) -> CreatableTopic {
         .with_configs(configs.collect())
 }
 
-/// The numbers are Kafka's own: ResourceType, PatternType, AclOperation, AclPermissionType.
-fn creation(right: &Right) -> AclCreation {
+/// Returns Kafka's own numbers: ResourceType, PatternType, AclOperation.
+fn numbers(right: &Right) -> (i8, i8, i8) {
     let (resource, pattern) = match right.resource {
-        Resource::Topic => (2, 3),
-        Resource::TopicsBeginning => (2, 4),
+        Resource::Topic => (TOPIC, 3),
+        Resource::TopicsBeginning => (TOPIC, 4),
         Resource::GroupsBeginning => (3, 4),
     };
     let operation = match right.operation {
@@ -225,14 +271,35 @@ fn creation(right: &Right) -> AclCreation {
         Operation::Write => 4,
         Operation::Describe => 8,
     };
+    (resource, pattern, operation)
+}
+
+fn creation(right: &Right) -> AclCreation {
+    let (resource, pattern, operation) = numbers(right);
     AclCreation::default()
         .with_resource_type(resource)
         .with_resource_name(StrBytes::from_string(right.name.clone()))
         .with_resource_pattern_type(pattern)
-        .with_principal(StrBytes::from_string(format!("User:{}", right.principal)))
+        .with_principal(principal(right))
         .with_host(StrBytes::from_static_str("*"))
         .with_operation(operation)
-        .with_permission_type(3)
+        .with_permission_type(ALLOW)
+}
+
+fn filter(right: &Right) -> DeleteAclsFilter {
+    let (resource, pattern, operation) = numbers(right);
+    DeleteAclsFilter::default()
+        .with_resource_type_filter(resource)
+        .with_resource_name_filter(Some(StrBytes::from_string(right.name.clone())))
+        .with_pattern_type_filter(pattern)
+        .with_principal_filter(Some(principal(right)))
+        .with_host_filter(Some(StrBytes::from_static_str("*")))
+        .with_operation(operation)
+        .with_permission_type(ALLOW)
+}
+
+fn principal(right: &Right) -> StrBytes {
+    StrBytes::from_string(format!("User:{}", right.principal))
 }
 
 fn topic_name(name: &str) -> TopicName {

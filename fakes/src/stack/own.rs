@@ -84,6 +84,15 @@ impl TestTopics<'_> {
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
+
+    /// Deletes all of them with their records and makes them anew.
+    pub async fn recreate(&self) -> Result<(), StackError> {
+        let all = topics(&self.prefix, TEST_PARTITIONS);
+        let names: Vec<String> = all.iter().map(|one| one.name.clone()).collect();
+        let mut admin = self.stack.admin().await?;
+        admin.delete_topics(&names).await?;
+        admin.create_topics(&all).await
+    }
 }
 
 impl Drop for TestTopics<'_> {

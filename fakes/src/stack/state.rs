@@ -85,7 +85,8 @@ pub struct State {
 }
 
 /// Stores of every stack for tests.
-const TEST_STORES: [&str; 5] = ["t1", "t2", "t3", "t4", "t5"];
+const TEST_STORES: [&str; 12] =
+    ["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10", "t11", "t12"];
 
 impl State {
     /// Makes the state of a new stack.
