@@ -1,8 +1,9 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz demo clean-demo
+.PHONY: help setup build test fuzz late demo clean-demo
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
+SEEDS ?= 200
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -18,6 +19,9 @@ test: setup ## format, lints, every test, a short demo, the independent checks
 
 fuzz: setup ## every decoder against damaged and random bytes, SECONDS=n each
 	@FUZZ_SECONDS=$(SECONDS) cargo test --locked --workspace --test formats
+
+late: setup ## late receipts and wrong clocks against a plain computation, SEEDS=n
+	@SEEDS=$(SEEDS) cargo test --locked -p edge-agent --test agent -- late:: --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

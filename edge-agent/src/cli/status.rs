@@ -55,6 +55,9 @@ fn text(report: &Report, age: u64) -> String {
     if let Some(days) = status.certificate_days {
         writeln!(out, "certificate      {days} days left").expect("a String takes all");
     }
+    if let Some(error) = &status.clock_error {
+        writeln!(out, "clock            {error}").expect("a String takes all");
+    }
     for source in &status.sources {
         let how = match (&source.error, source.up) {
             (Some(error), _) => error.as_str(),

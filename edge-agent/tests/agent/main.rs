@@ -11,6 +11,7 @@ mod formats;
 mod http;
 mod inspection;
 mod joins;
+mod late;
 mod outage;
 mod poslog;
 mod reading;
