@@ -1,8 +1,9 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz outages demo clean-demo
+.PHONY: help setup build test fuzz late outages demo clean-demo
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
+SEEDS ?= 200
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,6 +23,8 @@ fuzz: setup ## every decoder against damaged and random bytes, SECONDS=n each
 outages: setup ## every outage as long as it is called, ten minutes of rotations, 30 days of backlog: half an hour
 	@OUTAGES=real ROTATIONS=10 ROTATION_SECONDS=60 BACKLOG_DAYS=30 cargo test --locked -p edge-agent \
 		--test agent -- --nocapture outages:: certificates:: networks:: backlog::
+late: setup ## late receipts and wrong clocks against a plain computation, SEEDS=n
+	@SEEDS=$(SEEDS) cargo test --locked -p edge-agent --test agent -- late:: --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{NaiveTime, Timelike};
+use chrono::{Days, NaiveTime, Timelike};
 use chrono_tz::Tz;
 use shared::ids::{Label, StoreId};
 use shared::minute::Closing;
@@ -11,6 +11,7 @@ use shared::money::{Cents, Milli};
 use shared::receipt::{Receipt, StockMovement, SumFault};
 use shared::time::{BusinessDay, Minute, Timestamp};
 
+pub mod clock;
 pub mod fold;
 pub mod mapping;
 pub mod open;
@@ -90,8 +91,8 @@ pub enum Misplaced {
 pub struct Rules {
     /// The agent's store.
     pub store: StoreId,
-    /// The first business day accepted.
-    pub oldest_business_day: BusinessDay,
+    /// Which business days are accepted.
+    pub oldest: Oldest,
     /// Zone of the store.
     pub zone: Tz,
     /// Local time at which a business day begins.
@@ -100,18 +101,44 @@ pub struct Rules {
     pub counted_since: Option<Timestamp>,
 }
 
+/// The first business day that is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oldest {
+    /// This one.
+    Day(BusinessDay),
+    /// So many days back from today. While nobody knows which day that is, all are accepted.
+    DaysBack(u64),
+}
+
+impl Oldest {
+    fn day(self, now: Option<Timestamp>) -> Option<BusinessDay> {
+        match self {
+            Self::Day(day) => Some(day),
+            Self::DaysBack(days) => {
+                let today = now?.utc().date_naive();
+                today.checked_sub_days(Days::new(days)).map(BusinessDay::new)
+            }
+        }
+    }
+}
+
 impl Rules {
-    /// Finds a receipt's place, or the reason to set it aside. One from the future is moved to now.
-    pub fn place_receipt(&self, receipt: &mut Receipt, now: Timestamp) -> Result<Place, Misplaced> {
+    /// Finds a receipt's place, or the reason to set it aside. One from the future is moved to now,
+    /// where our own clock is believed: without one its time stays.
+    pub fn place_receipt(
+        &self,
+        receipt: &mut Receipt,
+        now: Option<Timestamp>,
+    ) -> Result<Place, Misplaced> {
         if receipt.store != self.store {
             let (found, own) = (receipt.store.clone(), self.store.clone());
             return Err(Misplaced::OtherStore { found, own });
         }
-        self.check_day(receipt.business_day)?;
+        self.check_day(receipt.business_day, now)?;
         if receipt.counts {
             check_figures(receipt)?;
         }
-        if receipt.ended_at > now.plus(AHEAD_MOST) {
+        if let Some(now) = moved_to(receipt.ended_at, now) {
             receipt.ended_at = now;
             receipt.flags.push(Label::new("clock_ahead").expect("a short word is a label"));
         }
@@ -125,7 +152,7 @@ impl Rules {
     pub fn place_movement(
         &self,
         movement: &StockMovement,
-        now: Timestamp,
+        now: Option<Timestamp>,
     ) -> Result<Place, Misplaced> {
         let quantity = movement.quantity_milli;
         if quantity.0.signum() * movement.kind.sign() < 0 {
@@ -134,15 +161,18 @@ impl Rules {
         if quantity.0.unsigned_abs() > FIGURE_MOST {
             return Err(Misplaced::Implausible);
         }
-        let ahead = movement.occurred_at > now.plus(AHEAD_MOST);
-        let at = if ahead { now } else { movement.occurred_at };
+        let at = moved_to(movement.occurred_at, now).unwrap_or(movement.occurred_at);
         let business_day = self.business_day(at);
-        self.check_day(business_day)?;
+        self.check_day(business_day, now)?;
         Ok(Place { minute: at.minute(), business_day, company: Company::Shared })
     }
 
     /// Finds a closing's place, or the reason to set it aside: the minute in which it was made.
-    pub fn place_closing(&self, closing: &Closing, now: Timestamp) -> Result<Place, Misplaced> {
+    pub fn place_closing(
+        &self,
+        closing: &Closing,
+        now: Option<Timestamp>,
+    ) -> Result<Place, Misplaced> {
         let cases = closing.cases.iter().flat_map(|case| [case.gross, case.net, case.tax]);
         let payments = closing.payments.iter().map(|payment| payment.cents);
         let moves = closing.cash_moves.iter().map(|moved| moved.cents);
@@ -150,16 +180,17 @@ impl Rules {
         if !all.all(|cents| cents.0.unsigned_abs() <= FIGURE_MOST) {
             return Err(Misplaced::Implausible);
         }
-        let ahead = closing.closed_at > now.plus(AHEAD_MOST);
-        let at = if ahead { now } else { closing.closed_at };
+        let at = moved_to(closing.closed_at, now).unwrap_or(closing.closed_at);
         let business_day = self.business_day(at);
-        self.check_day(business_day)?;
+        self.check_day(business_day, now)?;
         Ok(Place { minute: at.minute(), business_day, company: Company::Shared })
     }
 
-    fn check_day(&self, day: BusinessDay) -> Result<(), Misplaced> {
-        let oldest = self.oldest_business_day;
-        if day < oldest { Err(Misplaced::TooOld { day, oldest }) } else { Ok(()) }
+    fn check_day(&self, day: BusinessDay, now: Option<Timestamp>) -> Result<(), Misplaced> {
+        match self.oldest.day(now) {
+            Some(oldest) if day < oldest => Err(Misplaced::TooOld { day, oldest }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Returns local time minus the cut, as a day.
@@ -170,6 +201,11 @@ impl Rules {
         ));
         BusinessDay::new((local - cut).date())
     }
+}
+
+/// Returns now where a time lies too far ahead of it.
+fn moved_to(at: Timestamp, now: Option<Timestamp>) -> Option<Timestamp> {
+    now.filter(|now| at > now.plus(AHEAD_MOST))
 }
 
 /// Checks again what the decoder has settled: nothing that does not add up may reach the buffer.
@@ -206,7 +242,7 @@ mod tests {
     fn rules() -> Rules {
         Rules {
             store: StoreId::new("10").unwrap(),
-            oldest_business_day: "2026-01-01".parse().unwrap(),
+            oldest: Oldest::Day("2026-01-01".parse().unwrap()),
             zone: Tz::Europe__Berlin,
             business_day_cut: NaiveTime::from_hms_opt(3, 0, 0).unwrap(),
             counted_since: Some(at("2026-11-23T08:00:00Z")),
@@ -230,11 +266,11 @@ mod tests {
     fn a_receipt_from_the_future_is_moved_to_now_and_flagged() {
         let now = at("2026-11-23T10:00:30Z");
         let mut ahead = receipt("2026-11-23T10:10:31Z");
-        let place = rules().place_receipt(&mut ahead, now).unwrap();
+        let place = rules().place_receipt(&mut ahead, Some(now)).unwrap();
         assert_eq!((place.minute, ahead.ended_at), (now.minute(), now));
         assert_eq!(ahead.flags[0].as_str(), "clock_ahead");
         let mut near = receipt("2026-11-23T10:10:30Z");
-        let place = rules().place_receipt(&mut near, now).unwrap();
+        let place = rules().place_receipt(&mut near, Some(now)).unwrap();
         assert_eq!(place.minute.to_string(), "2026-11-23T10:10:00Z");
         assert!(near.flags.is_empty());
     }
@@ -245,7 +281,7 @@ mod tests {
         for (ended, company) in
             [("2026-11-23T07:59:59Z", Company::Alone), ("2026-11-23T08:00:00Z", Company::Shared)]
         {
-            let place = rules().place_receipt(&mut receipt(ended), now).unwrap();
+            let place = rules().place_receipt(&mut receipt(ended), Some(now)).unwrap();
             assert_eq!(place.company, company, "{ended}");
         }
     }
@@ -255,19 +291,19 @@ mod tests {
         let now = at("2026-11-23T10:00:00Z");
         let mut other = receipt("2026-11-23T09:00:00Z");
         other.store = StoreId::new("11").unwrap();
-        let fault = rules().place_receipt(&mut other, now).unwrap_err();
+        let fault = rules().place_receipt(&mut other, Some(now)).unwrap_err();
         assert_eq!(fault.to_string(), "it is of store 11, this agent is of store 10");
         let mut old = receipt("2026-11-23T09:00:00Z");
         old.business_day = "2025-12-31".parse().unwrap();
-        let fault = rules().place_receipt(&mut old, now).unwrap_err();
+        let fault = rules().place_receipt(&mut old, Some(now)).unwrap_err();
         assert!(matches!(fault, Misplaced::TooOld { .. }));
         let mut wrong = receipt("2026-11-23T09:00:00Z");
         wrong.total_cents = Cents(200);
-        let fault = rules().place_receipt(&mut wrong, now).unwrap_err();
+        let fault = rules().place_receipt(&mut wrong, Some(now)).unwrap_err();
         assert!(matches!(fault, Misplaced::Sums(_)));
         let mut huge = receipt("2026-11-23T09:00:00Z");
         huge.lines[0].quantity_milli = Milli(i64::MIN);
-        let fault = rules().place_receipt(&mut huge, now).unwrap_err();
+        let fault = rules().place_receipt(&mut huge, Some(now)).unwrap_err();
         assert_eq!(fault, Misplaced::Implausible);
     }
 
@@ -277,10 +313,10 @@ mod tests {
             "occurred_at":"2026-11-23T01:59:00Z"}"#;
         let mut movement: StockMovement = serde_json::from_str(json).unwrap();
         let now = at("2026-11-23T10:00:00Z");
-        let place = rules().place_movement(&movement, now).unwrap();
+        let place = rules().place_movement(&movement, Some(now)).unwrap();
         assert_eq!(place.business_day.to_string(), "2026-11-22");
         movement.quantity_milli = Milli(1000);
-        let fault = rules().place_movement(&movement, now).unwrap_err();
+        let fault = rules().place_movement(&movement, Some(now)).unwrap_err();
         assert_eq!(fault.to_string(), "1.000 has the wrong sign for a movement of kind waste");
     }
 }

@@ -36,7 +36,7 @@ pub struct Settings {
     pub key: Key,
     /// The machine that it is bound to, where it is.
     pub machine_id: Option<String>,
-    /// Now: the time at which a buffer that is not there yet is made.
+    /// Now: the time at which a buffer that is not there yet is made, or [`time_unknown`].
     pub now: Timestamp,
 }
 
@@ -89,6 +89,12 @@ pub enum BufferError {
     /// The writing thread has ended.
     #[error("the buffer is closed")]
     Closed,
+}
+
+/// Returns what is noted for a time while nobody knows what time it is. It lies after every time that
+/// is, so that nothing is forgotten by it.
+pub fn time_unknown() -> Timestamp {
+    "2199-12-31T23:59:59Z".parse().expect("a time that our texts can hold")
 }
 
 /// What a source read in one go.
@@ -219,6 +225,8 @@ pub struct Figures {
     pub quarantined: u64,
     /// Second copies that were dropped since the buffer was made.
     pub duplicates: u64,
+    /// The latest time at which one of the last batches was cut, by the clock of that time.
+    pub last_cut_at: Option<Timestamp>,
     /// Per till the last receipt.
     pub tills: Vec<TillStatus>,
 }
@@ -323,6 +331,12 @@ impl Buffer {
     /// Returns what the buffer knows of itself.
     pub async fn figures(&self) -> Result<Figures, BufferError> {
         self.ask(|sqlite| sqlite.figures()).await
+    }
+
+    /// Notes that it is now, where things were noted without a known time; returns when the buffer was
+    /// made.
+    pub async fn learn_time(&self, now: Timestamp) -> Result<Timestamp, BufferError> {
+        self.ask(move |sqlite| sqlite.learn_time(now)).await
     }
 
     /// Forgets what is past its horizon.

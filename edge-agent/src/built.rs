@@ -1,8 +1,8 @@
-//! When the program was built: no right clock says less. It judges a clock, it never sets one.
+//! The day before the one on which the program was built: no right clock says less. It judges a clock, it never sets one.
 
 use shared::time::Timestamp;
 
-/// Returns when the program was built, or the beginning of time where that is not known.
+/// Returns that day, or the beginning of time where that is not known.
 pub(crate) fn at() -> Timestamp {
     let seconds: Option<i64> = env!("FRISCHMARKT_BUILT").parse().ok();
     let millis = seconds.and_then(|seconds| seconds.checked_mul(1000));
@@ -23,6 +23,12 @@ pub(crate) fn clock_fault(now: Timestamp) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_program_knows_when_it_was_built() {
+        assert!(at() < shared::time::Clock::real().now());
+        assert!(at() > "2025-01-01T00:00:00Z".parse().unwrap());
+    }
 
     #[test]
     fn a_clock_before_the_program_was_built_is_named() {

@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{Days, NaiveTime};
+use chrono::NaiveTime;
 use chrono_tz::Tz;
 use shared::ids::StoreId;
 use shared::time::{BusinessDay, Clock};
@@ -61,9 +61,6 @@ use crate::format::article::Articles;
 use crate::format::pseudonym::Pseudonyms;
 use section::Section;
 
-/// Days back from today that are accepted where nothing is configured: as long as receipt keys are kept.
-const OLDEST_DAYS: u64 = 400;
-
 /// The name under which systemd hands the buffer's key over.
 const KEY_CREDENTIAL: &str = "buffer.key";
 
@@ -78,8 +75,8 @@ pub struct Config {
     pub zone: Tz,
     /// Local time at which a business day begins.
     pub business_day_cut: NaiveTime,
-    /// Receipts of earlier days are set aside.
-    pub oldest_business_day: BusinessDay,
+    /// Receipts of earlier days are set aside; nothing where the default holds, which moves with today.
+    pub oldest_business_day: Option<BusinessDay>,
     /// Whether nothing counted this store's receipts before this buffer.
     pub first_box: bool,
     /// How long a minute stays open after its end.
@@ -218,7 +215,7 @@ fn read(root: &mut Section) -> Option<Config> {
         pos_store,
         zone: zone.unwrap_or(Tz::Europe__Berlin),
         business_day_cut: cut_time?,
-        oldest_business_day: oldest.unwrap_or_else(|| oldest_by_default(clock)),
+        oldest_business_day: oldest,
         first_box: first_box.unwrap_or(false),
         grace,
         holding,
@@ -265,11 +262,6 @@ fn clock(root: &mut Section) -> Option<Clock> {
             None
         }
     }
-}
-
-fn oldest_by_default(clock: Clock) -> BusinessDay {
-    let today = clock.now().utc().date_naive();
-    BusinessDay::new(today.checked_sub_days(Days::new(OLDEST_DAYS)).unwrap_or(today))
 }
 
 /// Reads the machine's id. One that is empty or missing binds nothing, as in containers.
@@ -396,8 +388,7 @@ mod tests {
             panic!("a folder is configured");
         };
         assert!(directory.processed_folder.is_none());
-        let day = config.oldest_business_day.date();
-        assert_eq!(Clock::real().now().utc().date_naive() - day, chrono::TimeDelta::days(400));
+        assert_eq!(config.oldest_business_day, None);
     }
 
     #[test]

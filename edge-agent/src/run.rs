@@ -13,8 +13,8 @@ use shared::topics::Topic;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::aggregate::Rules;
-use crate::buffer::{self, Buffer, BufferError, Key};
+use crate::aggregate::{Oldest, Rules};
+use crate::buffer::{self, Buffer, BufferError, Figures, Key};
 use crate::config::{Config, DirectoryConfig, Reach, Role, SourceConfig};
 use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
@@ -29,10 +29,12 @@ use crate::status::{Keeper, Seen, Through};
 mod closing;
 mod control;
 mod intake;
+mod time;
 
-use closing::{Closer, Notice};
+use closing::{Closer, Notice, Told};
 use control::Desk;
 use intake::Intaker;
+use time::Timekeeper;
 
 /// Notices that wait for the closer: some chunks per source; a source that is faster than the
 /// buffer waits here.
@@ -40,6 +42,9 @@ const NOTICES_MAX: usize = 64;
 
 /// Share of the grace that a receipt may wait for others: it still joins its minute in time.
 const GATHER_SHARE: u32 = 5;
+
+/// Days back from today that are accepted where nothing is configured: as long as receipt keys are kept.
+const OLDEST_DAYS: u64 = 400;
 
 /// The name of the source that `backfill` hands receipts to; no configured source has it.
 const BACKFILL: &str = "backfill";
@@ -67,26 +72,28 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (notices, notices_rx) = mpsc::channel(NOTICES_MAX);
     let (through_tx, through) = watch::channel(Through::new(&config.sources));
     let (cut_tx, cut) = watch::channel(figures.highest_sequence);
+    let (made_tx, when) = When::start(&config, &figures);
     let beat = Arc::new(AtomicU64::new(0));
 
     let mut sources = JoinSet::new();
-    start_sources(&config, (&buffer, figures.created_at), (&sources_stop, &notices), &mut sources)
-        .await?;
+    start_sources(&config, (&buffer, &when), (&sources_stop, &notices), &mut sources).await?;
     let (resent_tx, resent) = watch::channel(0);
     let desk = Desk {
         config: config.clone(),
         buffer: buffer.clone(),
-        created_at: figures.created_at,
+        made: when.made.clone(),
+        time: when.time.clone(),
         resent: resent_tx,
         notices,
         stop: sources_stop,
     };
     sources.spawn(desk.run());
     let mut rest = JoinSet::new();
-    let closer = Closer::new(&config, buffer.clone(), (through_tx, cut_tx), Arc::clone(&beat));
+    let told = Told { through: through_tx, cut: cut_tx, made: made_tx, beat: Arc::clone(&beat) };
+    let closer = Closer::new(&config, buffer.clone(), when.time.clone(), told);
     rest.spawn(closer.run(notices_rx));
-    let told = Told { through, cut, resent, beat };
-    start_shipping(&config, &buffer, told, &rest_stop, &mut rest);
+    let heard = Heard { through, cut, resent, beat, time: when.time };
+    start_shipping(&config, &buffer, heard, &rest_stop, &mut rest);
     drop(buffer);
 
     let ended = tokio::select! {
@@ -108,23 +115,24 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     }
 }
 
-/// What those who ship and tell are told by the others.
-struct Told {
+/// What those who ship and tell hear from the others.
+struct Heard {
     through: watch::Receiver<Through>,
     cut: watch::Receiver<u64>,
     resent: watch::Receiver<u64>,
     beat: Arc<AtomicU64>,
+    time: Timekeeper,
 }
 
 /// Starts what ships the batches, what tells how the agent is, and what both show to the broker.
 fn start_shipping(
     config: &Config,
     buffer: &Buffer,
-    told: Told,
+    heard: Heard,
     stop: &watch::Receiver<bool>,
     rest: &mut JoinSet<Result<(), BufferError>>,
 ) {
-    let settings = broker_settings(config);
+    let (settings, time) = (broker_settings(config), heard.time);
     let (link_tx, link) = watch::channel(Link::Idle);
     let (statuses, statuses_rx) = mpsc::channel(STATUSES_MAX);
     let (watcher, identity) = Watcher::new(identity_files(config), config.store.clone());
@@ -132,9 +140,9 @@ fn start_shipping(
         buffer: buffer.clone(),
         settings: settings.clone(),
         identity: identity.clone(),
-        clock: config.clock,
-        cut: told.cut,
-        resent: told.resent,
+        now: Box::new(move || time.stamp()),
+        cut: heard.cut,
+        resent: heard.resent,
         bytes_per_second: config.kafka.bytes_per_second,
         link: link_tx,
     };
@@ -148,15 +156,30 @@ fn start_shipping(
         watcher.run(watch_stop).await;
         Ok(())
     });
-    let seen = Seen { through: told.through, link, identity };
-    let keeper = Keeper::new(config, buffer.clone(), seen, statuses).beating(told.beat);
+    let seen = Seen { through: heard.through, link, identity };
+    let keeper = Keeper::new(config, buffer.clone(), seen, statuses).beating(heard.beat);
     rest.spawn(keeper.run(stop.clone()));
+}
+
+/// When the buffer was made, and what time it is.
+struct When {
+    made: watch::Receiver<Timestamp>,
+    time: Timekeeper,
+}
+
+impl When {
+    /// Starts with what the buffer knows; the sender corrects when the buffer was made.
+    fn start(config: &Config, figures: &Figures) -> (watch::Sender<Timestamp>, Self) {
+        let (corrected, made) = watch::channel(figures.created_at);
+        let time = Timekeeper::start(config.clock, figures.last_cut_at);
+        (corrected, Self { made, time })
+    }
 }
 
 /// Starts the sources, each where it stood when the agent last ended.
 async fn start_sources(
     config: &Config,
-    (buffer, created_at): (&Buffer, Timestamp),
+    (buffer, when): (&Buffer, &When),
     (stop, notices): (&watch::Receiver<bool>, &mpsc::Sender<Notice>),
     sources: &mut JoinSet<Result<(), BufferError>>,
 ) -> anyhow::Result<()> {
@@ -164,7 +187,7 @@ async fn start_sources(
     buffer.keep_sources(names).await?;
     let watch = directory::Watch::default();
     for (index, source) in config.sources.iter().enumerate() {
-        let intaker = intaker(config, source, (buffer, created_at), stop.clone());
+        let intaker = intaker(config, source, (buffer, when), stop.clone());
         let notices = (index, notices.clone());
         match &source.reach {
             Reach::Directory(reach) => {
@@ -205,7 +228,7 @@ fn open_buffer(config: &Config) -> anyhow::Result<(Buffer, buffer::Writer)> {
         path: config.buffer.path.clone(),
         key: Key::from_file(&config.buffer.key_file)?,
         machine_id: config.machine_id.clone(),
-        now: config.clock.now(),
+        now: Timekeeper::start(config.clock, None).stamp(),
     };
     Ok(Buffer::open(settings)?)
 }
@@ -213,16 +236,16 @@ fn open_buffer(config: &Config) -> anyhow::Result<(Buffer, buffer::Writer)> {
 fn intaker(
     config: &Config,
     source: &SourceConfig,
-    (buffer, created_at): (&Buffer, Timestamp),
+    (buffer, when): (&Buffer, &When),
     stop: watch::Receiver<bool>,
 ) -> Intaker {
     let context = decoder_context(config);
     let rules = Rules {
         store: config.store.clone(),
-        oldest_business_day: config.oldest_business_day,
+        oldest: config.oldest_business_day.map_or(Oldest::DaysBack(OLDEST_DAYS), Oldest::Day),
         zone: config.zone,
         business_day_cut: config.business_day_cut,
-        counted_since: (!config.first_box).then_some(created_at),
+        counted_since: None,
     };
     Intaker {
         name: source.name.clone(),
@@ -230,7 +253,8 @@ fn intaker(
         format: source.format.clone(),
         decoder: source.format.decoder(context),
         rules,
-        clock: config.clock,
+        made: (!config.first_box).then(|| when.made.clone()),
+        time: when.time.clone(),
         buffer: buffer.clone(),
         stop,
     }
@@ -268,7 +292,8 @@ pub(crate) fn directory_settings(config: &Config, reach: &DirectoryConfig) -> di
 pub async fn in_its_place(config: Config, request: &Request) -> anyhow::Result<Answer> {
     let (buffer, writer) = open_buffer(&config)?;
     let figures = buffer.figures().await.context("cannot read the buffer")?;
-    let done = control::carry_out(&config, &buffer, figures.created_at, request).await;
+    let (_, when) = When::start(&config, &figures);
+    let done = control::carry_out(&config, &buffer, &when, request).await;
     drop(buffer);
     tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
     Ok(done.map_or_else(Answer::Failed, |done| Answer::Done(done.into_words())))

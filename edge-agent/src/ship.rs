@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::backoff::Backoff;
 use shared::ids::Sequence;
 use shared::minute::StoreStatus;
-use shared::time::Clock;
+use shared::time::{Clock, Timestamp};
 use shared::topics::Topic;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -104,8 +104,8 @@ pub struct Shipper {
     pub settings: Settings,
     /// What is shown to it.
     pub identity: watch::Receiver<Identity>,
-    /// The clock whose time is noted with a delivery.
-    pub clock: Clock,
+    /// Tells the time that is noted with a delivery.
+    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Rises with each batch that is cut.
     pub cut: watch::Receiver<u64>,
     /// Rises when batches that the broker had confirmed are to go out again.
@@ -291,7 +291,7 @@ impl Shipper {
             }
         }
         if !delivered.is_empty() {
-            let at = self.clock.now();
+            let at = (self.now)();
             let noted = self.buffer.acknowledge(delivered.clone(), at).await;
             noted.map_err(SessionEnd::Buffer)?;
             delivered.iter().for_each(|&sequence| window.remove(sequence));
@@ -324,7 +324,7 @@ impl Shipper {
     async fn give_up(&self, sequence: Sequence, fault: &KafkaFault) -> Result<(), BufferError> {
         let reason = shared::log::Chain(fault).to_string();
         tracing::error!(%sequence, %reason, "a batch is given up; its loss is told to the centre");
-        match self.buffer.give_up(sequence, reason, self.clock.now()).await {
+        match self.buffer.give_up(sequence, reason, (self.now)()).await {
             Err(BufferError::Closed) => Err(BufferError::Closed),
             Err(error) => {
                 let error = shared::log::Chain(&error).to_string();

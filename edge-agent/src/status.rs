@@ -15,7 +15,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::buffer::{Buffer, BufferError};
-use crate::built;
 use crate::config::{Config, SourceConfig};
 use crate::ship::{CertificateStatus, Identity, Link};
 
@@ -34,9 +33,12 @@ const SILENT_AFTER: Duration = Duration::from_secs(86_400);
 /// How far each source is read.
 #[derive(Debug, Clone)]
 pub struct Through {
-    sources: Vec<(SourceStatus, Option<Timestamp>)>,
+    /// Each with the time since which it is down, by a clock that only runs forward.
+    sources: Vec<(SourceStatus, Option<Duration>)>,
     /// All minutes up to this one are read and cut.
     pub complete: Option<Minute>,
+    /// Why our own clock is not believed.
+    pub clock_error: Option<String>,
 }
 
 impl Through {
@@ -46,7 +48,8 @@ impl Through {
             let name = source.name.clone();
             (SourceStatus { name, up: false, through: None, error: None }, None)
         };
-        Self { sources: sources.iter().map(unread).collect(), complete: None }
+        let sources = sources.iter().map(unread).collect();
+        Self { sources, complete: None, clock_error: None }
     }
 
     /// Notes that a source was read to its end.
@@ -56,17 +59,18 @@ impl Through {
         status.through = status.through.max(Some(through));
     }
 
-    /// Notes that a source cannot be read.
-    pub fn down(&mut self, source: usize, error: String, now: Timestamp) {
+    /// Notes that a source cannot be read; `now` is time that never jumps.
+    pub fn down(&mut self, source: usize, error: String, now: Duration) {
         let (status, down_since) = &mut self.sources[source];
         (status.up, status.error) = (false, Some(error));
         down_since.get_or_insert(now);
     }
 
     /// Returns the minute up to which all sources are read that are not silent.
-    pub fn read_through(&self, now: Timestamp) -> Option<Minute> {
-        let silent =
-            |since: &Option<Timestamp>| since.is_some_and(|since| now.since(since) > SILENT_AFTER);
+    pub fn read_through(&self, now: Duration) -> Option<Minute> {
+        let silent = |since: &Option<Duration>| {
+            since.is_some_and(|since| now.saturating_sub(since) > SILENT_AFTER)
+        };
         let heard = self.sources.iter().filter(|(_, since)| !silent(since));
         heard.map(|(status, _)| status.through).min().flatten()
     }
@@ -89,8 +93,6 @@ pub struct Report {
     pub duplicates: u64,
     /// What is shown to the broker.
     pub certificate: CertificateStatus,
-    /// What is wrong with the machine's clock, where that can be told.
-    pub clock_fault: Option<String>,
     /// What the centre is told.
     pub status: StoreStatus,
 }
@@ -215,6 +217,7 @@ impl Keeper {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             certificate_days: certificate.days_left(real),
             clock_synchronised: clock_synchronised(),
+            clock_error: through.clock_error.clone(),
             tills: figures.tills,
             sources: through.statuses(),
         };
@@ -225,7 +228,6 @@ impl Keeper {
             link,
             duplicates: figures.duplicates,
             certificate,
-            clock_fault: built::clock_fault(real),
             status,
         })
     }
@@ -249,7 +251,7 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 }
 
 /// Returns true where systemd's time daemon says that the clock is in step; nothing where it is not asked.
-fn clock_synchronised() -> Option<bool> {
+pub(crate) fn clock_synchronised() -> Option<bool> {
     let folder = Path::new("/run/systemd/timesync");
     folder.is_dir().then(|| folder.join("synchronized").exists())
 }
@@ -284,19 +286,18 @@ mod tests {
     #[test]
     fn all_sources_must_be_read_but_one_that_is_silent_for_a_day() {
         let minute = |text: &str| text.parse::<Minute>().unwrap();
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let mut through = Through::new(&sources());
-        let now = at("2026-11-23T09:43:00Z");
+        let now = Duration::from_secs(100);
+        let hours = |hours: u64| now + Duration::from_secs(hours * 3600);
         through.read(0, minute("2026-11-23T09:42:00Z"));
         assert_eq!(through.read_through(now), None);
         through.read(1, minute("2026-11-23T09:40:00Z"));
         assert_eq!(through.read_through(now), Some(minute("2026-11-23T09:40:00Z")));
         through.down(1, "gone".to_owned(), now);
-        through.down(1, "gone".to_owned(), at("2026-11-24T09:00:00Z"));
+        through.down(1, "gone".to_owned(), hours(23));
         through.read(0, minute("2026-11-24T09:42:00Z"));
-        let a_day_later = at("2026-11-24T09:43:00Z");
-        assert_eq!(through.read_through(a_day_later), Some(minute("2026-11-23T09:40:00Z")));
-        let later = at("2026-11-24T09:43:01Z");
+        assert_eq!(through.read_through(hours(24)), Some(minute("2026-11-23T09:40:00Z")));
+        let later = hours(24) + Duration::from_secs(1);
         assert_eq!(through.read_through(later), Some(minute("2026-11-24T09:42:00Z")));
     }
 }

@@ -289,6 +289,9 @@ pub struct StoreStatus {
     /// Whether the box's clock is in step, where that is known.
     #[serde(default)]
     pub clock_synchronised: Option<bool>,
+    /// Why the box's clock is not believed, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_error: Option<String>,
     /// Per till the last receipt.
     #[serde(default)]
     pub tills: Vec<TillStatus>,

@@ -283,6 +283,11 @@ impl Clock {
         self.0.map_or(real, |simulation| simulation.at(real))
     }
 
+    /// Tells whether the time is simulated.
+    pub fn is_simulated(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns how long a span of this clock takes in real time.
     pub fn real_span(&self, span: Duration) -> Duration {
         span / self.speed()

@@ -11,9 +11,10 @@ use shared::ids::StreamId;
 use shared::minute::TillStatus;
 use shared::time::Timestamp;
 
-use super::{BufferError, Figures, Key, Settings};
+use super::{BufferError, Figures, Key, Settings, time_unknown};
 
 mod again;
+mod forget;
 mod outbox;
 mod take;
 
@@ -23,18 +24,6 @@ const SQLITE_LEAST: i32 = 3_051_003;
 /// Bytes of the write-ahead log above which it is cut: four times what SQLite cuts by itself, so
 /// that only a reader that holds it up brings it there.
 const LOG_BYTES_MAX: u64 = 16 << 20;
-
-const DAY: Duration = Duration::from_secs(86_400);
-/// How long receipt numbers are remembered.
-const KEY_DAYS: u32 = 400;
-/// How long contents of receipts are remembered.
-const HASH_DAYS: u32 = 14;
-/// How long confirmed batches are kept, so that a cluster that lost data can be filled again.
-const ACKNOWLEDGED_DAYS: u32 = 30;
-/// How long what was set aside is kept.
-const QUARANTINE_DAYS: u32 = 30;
-/// Rows that one pruning deletes per table: it shares the writer with the tills.
-const PRUNE_ROWS_MAX: u32 = 5_000;
 
 /// The writing connection.
 pub(super) struct Sqlite {
@@ -166,38 +155,6 @@ impl Sqlite {
         figures(&self.connection)
     }
 
-    /// Forgets what is past its horizon.
-    pub(super) fn prune(&self, now: Timestamp) -> Result<(), BufferError> {
-        let stale = [
-            ("outbox", "sequence", "acked_at < ?1", ACKNOWLEDGED_DAYS),
-            ("quarantine", "id", "last_at < ?1", QUARANTINE_DAYS),
-            ("receipt_hash", "receipt", "is_number = 1 AND at < ?1", HASH_DAYS),
-            ("receipt_hash", "receipt", "is_number = 0 AND at < ?1", KEY_DAYS),
-            ("receipt_key", "series", "updated_at < ?1", KEY_DAYS),
-            ("fiscal_key", "at", "at < ?1", KEY_DAYS),
-            ("versioned_receipt", "at", "at < ?1", KEY_DAYS),
-            ("movement_key", "id", "at < ?1", KEY_DAYS),
-            ("closing_key", "id", "at < ?1", KEY_DAYS),
-            ("source_position", "feed", "updated_at < ?1", KEY_DAYS),
-        ];
-        // What is forgotten here is no hole.
-        let horizon = now.minus(DAY * ACKNOWLEDGED_DAYS).to_string();
-        let sql = "SELECT coalesce(max(sequence), 0) FROM outbox WHERE acked_at < ?1";
-        let last: i64 = self.one(sql, &[&horizon])?;
-        let before: i64 = parsed(&self.meta("forgotten_sequence")?.unwrap_or("0".to_owned()))?;
-        self.set_meta("forgotten_sequence", &before.max(last).to_string())?;
-        for (table, column, is_stale, days) in stale {
-            let horizon = now.minus(DAY * days).to_string();
-            let sql = format!(
-                "DELETE FROM {table} WHERE {is_stale} AND {column} IN \
-                 (SELECT {column} FROM {table} WHERE {is_stale} LIMIT {PRUNE_ROWS_MAX})"
-            );
-            self.execute("forget what is past its horizon", &sql, &[&horizon])?;
-        }
-        let sql = "DELETE FROM quarantine_unit WHERE hash NOT IN (SELECT hash FROM quarantine)";
-        self.execute("forget what was set aside", sql, &[]).map(|_| ())
-    }
-
     fn make_tables(&self, settings: &Settings) -> Result<(), BufferError> {
         let there: i64 = self.one("SELECT count(*) FROM sqlite_master WHERE name = 'meta'", &[])?;
         if there > 0 {
@@ -206,7 +163,7 @@ impl Sqlite {
         let schema = include_str!("schema.sql");
         self.connection.execute_batch(schema).map_err(database("make its tables"))?;
         self.set_meta("schema", "1")?;
-        self.set_meta("stream", &StreamId::new(settings.now).to_string())?;
+        self.set_meta("stream", &StreamId::new(id_time(settings.now)).to_string())?;
         self.set_meta("created_at", &settings.now.to_string())?;
         self.set_meta("next_sequence", "1")?;
         self.set_meta("duplicates", "0")?;
@@ -301,8 +258,23 @@ pub(super) fn figures(connection: &Connection) -> Result<Figures, BufferError> {
         open_rows: count("SELECT count(*) FROM open_minute")?,
         quarantined: count("SELECT count(*) FROM quarantine")?,
         duplicates: parsed(&text("duplicates")?)?,
+        last_cut_at: last_cut_at(connection)?,
         tills: tills(connection)?,
     })
+}
+
+fn last_cut_at(connection: &Connection) -> Result<Option<Timestamp>, BufferError> {
+    // The clock may have stood in 1970 when the very last ones were cut.
+    let sql =
+        "SELECT max(cut_at) FROM (SELECT cut_at FROM outbox ORDER BY sequence DESC LIMIT 100)";
+    let found = connection.query_row(sql, [], |row| row.get::<_, Option<String>>(0));
+    found.map_err(database("be read"))?.map(|text| parsed(&text)).transpose()
+}
+
+/// Returns the time that a new stream's id bears.
+fn id_time(now: Timestamp) -> Timestamp {
+    let nobody_knows = now == time_unknown();
+    if nobody_knows { Timestamp::from_unix_millis(0).expect("1970 is a time") } else { now }
 }
 
 fn tills(connection: &Connection) -> Result<Vec<TillStatus>, BufferError> {

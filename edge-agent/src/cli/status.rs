@@ -46,7 +46,7 @@ pub(super) fn metrics(config: &Config) -> anyhow::Result<ExitCode> {
         ("certificate_expires_timestamp_seconds", report.certificate.expires.map(seconds)),
         ("certificate_bad", Some(flag(report.certificate.fault.is_some()))),
         ("certificate_refused", Some(refused)),
-        ("clock_wrong", Some(flag(report.clock_fault.is_some()))),
+        ("clock_wrong", Some(flag(report.status.clock_error.is_some()))),
     ];
     let mut out = String::new();
     for (name, value) in figures {
@@ -95,8 +95,8 @@ fn text(report: &Report, age: u64) -> String {
     for told in certificate.into_iter().flatten() {
         writeln!(out, "certificate      {told}").expect("a String takes all");
     }
-    if let Some(fault) = &report.clock_fault {
-        writeln!(out, "clock            {fault}").expect("a String takes all");
+    if let Some(error) = &status.clock_error {
+        writeln!(out, "clock            {error}").expect("a String takes all");
     }
     for source in &status.sources {
         let how = match (&source.error, source.up) {

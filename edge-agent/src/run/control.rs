@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::log::Chain;
+use shared::time::Timestamp;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::When;
 use super::closing::Notice;
 use super::intake::Intaker;
+use super::time::Timekeeper;
 use crate::buffer::{AsideUnit, Buffer, BufferError, Entry, Intake, Taken};
 use crate::config::Config;
 use crate::control::{Answer, LINE_BYTES_MAX, Request, path};
@@ -25,7 +28,8 @@ const NO_SOURCE: usize = usize::MAX;
 pub(super) struct Desk {
     pub(super) config: Config,
     pub(super) buffer: Buffer,
-    pub(super) created_at: shared::time::Timestamp,
+    pub(super) made: watch::Receiver<Timestamp>,
+    pub(super) time: Timekeeper,
     pub(super) resent: watch::Sender<u64>,
     pub(super) notices: mpsc::Sender<Notice>,
     pub(super) stop: watch::Receiver<bool>,
@@ -82,7 +86,8 @@ impl Desk {
     }
 
     async fn carry_out(&self, request: &Request) -> Answer {
-        match carry_out(&self.config, &self.buffer, self.created_at, request).await {
+        let when = When { made: self.made.clone(), time: self.time.clone() };
+        match carry_out(&self.config, &self.buffer, &when, request).await {
             Ok(done) => {
                 tracing::info!(?request, said = %done.said, "done on request");
                 if let Request::Resend { .. } = request {
@@ -125,7 +130,7 @@ impl Done {
 pub(super) async fn carry_out(
     config: &Config,
     buffer: &Buffer,
-    created_at: shared::time::Timestamp,
+    when: &When,
     request: &Request,
 ) -> Result<Done, String> {
     let told = |error: BufferError| Chain(&error).to_string();
@@ -138,7 +143,7 @@ pub(super) async fn carry_out(
         Request::Retry { id } => {
             let unit = buffer.set_aside(*id).await.map_err(told)?;
             let unit = unit.ok_or_else(|| format!("nothing is set aside under number {id}"))?;
-            let intake = read_again(config, buffer, created_at, &unit)?;
+            let intake = read_again(config, buffer, when, &unit)?;
             let taken = buffer.retry(*id, Arc::new(intake)).await.map_err(told)?;
             let said = format!("{} counted, {} were counted before", taken.fresh, taken.duplicates);
             Ok(Done { said, taken })
@@ -150,7 +155,7 @@ pub(super) async fn carry_out(
 fn read_again(
     config: &Config,
     buffer: &Buffer,
-    created_at: shared::time::Timestamp,
+    when: &When,
     unit: &AsideUnit,
 ) -> Result<Intake, String> {
     let name = &unit.source;
@@ -159,7 +164,7 @@ fn read_again(
         format!("it came from {name}, which is no source of this configuration; show has its bytes")
     })?;
     let (_, stop) = watch::channel(false);
-    let mut intaker: Intaker = super::intaker(config, config_source, (buffer, created_at), stop);
+    let mut intaker: Intaker = super::intaker(config, config_source, (buffer, when), stop);
     let units = intaker.read(unit.start, &unit.bytes);
     let refused = units.iter().flat_map(|unit| &unit.entries).find_map(|entry| match entry {
         Entry::Refused(why, _) => Some(why.clone()),
@@ -171,7 +176,7 @@ fn read_again(
     if units.iter().all(|unit| unit.entries.is_empty()) {
         return Err("nothing that counts is in it".to_owned());
     }
-    let (source, feed, at) = (name.clone(), unit.feed.clone(), config.clock.now());
+    let (source, feed, at) = (name.clone(), unit.feed.clone(), when.time.stamp());
     let claim = config_source.role.claim();
     Ok(Intake { source, feed, claim, mark: None, at, units })
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use shared::backoff::Backoff;
 use shared::log::Chain;
-use shared::time::Clock;
+use shared::time::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::closing::Notice;
+use super::time::Timekeeper;
 use crate::aggregate::open::Slot;
 use crate::aggregate::{Company, Place, Rules};
 use crate::buffer::{Buffer, BufferError, Claim, Entry, Intake, IntakeUnit, Sharing};
@@ -26,7 +27,9 @@ pub(super) struct Intaker {
     pub(super) format: Format,
     pub(super) decoder: Box<dyn Decoder>,
     pub(super) rules: Rules,
-    pub(super) clock: Clock,
+    /// When the buffer was made; only where another box may have counted before.
+    pub(super) made: Option<watch::Receiver<Timestamp>>,
+    pub(super) time: Timekeeper,
     pub(super) buffer: Buffer,
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -197,15 +200,17 @@ impl Intaker {
     fn entries(&mut self, unit: &Unit) -> Vec<Entry> {
         match self.decoder.decode(unit) {
             Ok(items) => {
-                let wanted = items.into_iter().filter(|item| self.role.wants(item));
+                let role = self.role;
+                let wanted = items.into_iter().filter(|item| role.wants(item));
                 wanted.map(|item| self.entry(item)).collect()
             }
             Err(refusal) => vec![Entry::Refused(refusal.reason, None)],
         }
     }
 
-    fn entry(&self, item: Item) -> Entry {
-        let now = self.clock.now();
+    fn entry(&mut self, item: Item) -> Entry {
+        let now = self.time.read().believed();
+        self.rules.counted_since = self.made.as_ref().map(|made| *made.borrow());
         match item {
             Item::Receipt(mut receipt) => match self.rules.place_receipt(&mut receipt, now) {
                 Ok(place) => Entry::Receipt(slot(place), sharing(place), receipt),
@@ -236,7 +241,7 @@ impl Intaker {
         source: &mut S,
         notices: &Notices,
     ) -> Result<(), BufferError> {
-        let (name, feed, at) = (self.name.clone(), feed.to_owned(), self.clock.now());
+        let (name, feed, at) = (self.name.clone(), feed.to_owned(), self.time.stamp());
         let claim = self.role.claim();
         let intake = Arc::new(Intake { source: name, feed, claim, mark, at, units });
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), 1);

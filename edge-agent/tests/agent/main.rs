@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 
 mod backfill;
-mod calls;
 mod backlog;
+mod calls;
 mod certificates;
 mod cli;
 mod dsfinvk;
@@ -14,6 +14,7 @@ mod formats;
 mod http;
 mod inspection;
 mod joins;
+mod late;
 mod networks;
 mod outage;
 mod outages;

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shared::receipt::Receipt;
-use shared::time::Timestamp;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
+use shared::time::Clock;
+
+use crate::aggregate::Oldest;
 use crate::buffer::{Key, Settings as BufferSettings, Writer};
 use crate::config::{BundleConfig, Names};
 use crate::format::Context;
@@ -369,7 +371,7 @@ impl Bench {
         };
         let rules = Rules {
             store: "10".parse().unwrap(),
-            oldest_business_day: "2017-01-01".parse().unwrap(),
+            oldest: Oldest::Day("2017-01-01".parse().unwrap()),
             zone: chrono_tz::Europe::Berlin,
             business_day_cut: chrono::NaiveTime::MIN,
             counted_since: None,
@@ -380,7 +382,8 @@ impl Bench {
             format: Format::Jsonl,
             decoder: Format::Jsonl.decoder(context),
             rules,
-            clock: Clock::real(),
+            made: None,
+            time: Timekeeper::start(Clock::real(), None),
             buffer: self.buffer.clone(),
             stop: stopped,
         };
