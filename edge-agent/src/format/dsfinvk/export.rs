@@ -40,6 +40,8 @@ pub(super) struct Z {
     pub(super) business_day: Option<String>,
     /// The till's own sum of payments, in hundred-thousandths as all amounts here.
     pub(super) payments_total: Option<i64>,
+    /// What of it was cash.
+    pub(super) cash_total: Option<i64>,
     pub(super) currency: Option<String>,
     /// VAT rates in hundredths of a percent by key.
     pub(super) rates: BTreeMap<String, i64>,
@@ -218,6 +220,7 @@ impl Reading {
         self.each_z("cashpointclosing.csv", |z, table| {
             z.business_day = filled(table.text("Z_BUCHUNGSTAG")?);
             z.payments_total = table.number("Z_SE_ZAHLUNGEN", super::table::DECIMALS)?;
+            z.cash_total = table.number("Z_SE_BARZAHLUNGEN", super::table::DECIMALS)?;
             Ok(())
         })?;
         self.each_z("cashregister.csv", |z, table| {
