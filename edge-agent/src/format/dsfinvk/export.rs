@@ -70,6 +70,8 @@ pub(super) struct Bon {
     pub(super) number: String,
     pub(super) kind: String,
     pub(super) terminal: String,
+    /// It takes back an earlier receipt; its signs are turned already.
+    pub(super) void: bool,
     pub(super) started: String,
     pub(super) ended: String,
     pub(super) total: Option<i64>,
@@ -100,6 +102,8 @@ pub(super) struct Position {
     pub(super) number: String,
     pub(super) agency: String,
     pub(super) void: bool,
+    /// Its receipt takes back an earlier one: all signs are turned.
+    pub(super) turned: bool,
     /// In thousandths, as the factor.
     pub(super) quantity: Option<i64>,
     pub(super) factor: Option<i64>,
@@ -316,6 +320,7 @@ impl Reading {
         self.each(name, &["BON_ID", "POS_ZEILE", "GV_TYP", "MENGE"], |export, key, table| {
             let bon = bon(export, &key, table, name)?;
             let position = position(table).map_err(ExportError::Table)?;
+            let position = Position { turned: bon.void, ..position };
             if bon.by_line.insert(position.line.clone(), bon.positions.len()).is_some() {
                 let id = shown(&position.line);
                 return Err(ExportError::Twice { table: name, what: "line", id });
@@ -367,6 +372,7 @@ fn head(table: &Table<'_>) -> Result<Bon, TableError> {
         number: table.id("BON_NR")?,
         kind: table.text("BON_TYP")?.to_owned(),
         terminal: table.id("TERMINAL_ID")?,
+        void: table.text("BON_STORNO")? == "1",
         started: table.text("BON_START")?.to_owned(),
         ended: table.text("BON_ENDE")?.to_owned(),
         total: table.number("UMS_BRUTTO", super::table::DECIMALS)?,
