@@ -14,6 +14,7 @@ mod joins;
 mod outage;
 mod poslog;
 mod reading;
+mod receipt_text;
 mod rest;
 mod restart;
 mod same_minutes;
