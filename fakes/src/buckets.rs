@@ -110,6 +110,7 @@ impl Part {
         let number = receipt.receipt.as_number();
         if !receipt.counts {
             number.map(|number| till.numbers_without_sale.insert(number));
+            till.cash_moves.extend(receipt.cash_moves.iter().cloned());
             return;
         }
         match number {

@@ -15,8 +15,9 @@ use chrono::{NaiveTime, TimeDelta};
 use chrono_tz::Tz;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use shared::ids::{ReceiptNumber, Series, StoreId, TillId};
-use shared::receipt::{Receipt, StockMovement};
+use shared::ids::{Label, ReceiptNumber, Series, StoreId, TillId};
+use shared::money::Cents;
+use shared::receipt::{CashMove, Receipt, ReceiptReference, StockMovement};
 use shared::time::{BusinessDay, Minute, Timestamp};
 use shared::words::{Channel, NotCounted};
 
@@ -29,6 +30,10 @@ const MOMENTS: u32 = 120;
 const CUT: NaiveTime = NaiveTime::from_hms_opt(3, 0, 0).expect("three o'clock exists");
 /// How long a parked receipt waits before it is finished.
 const PARKED_SECONDS: u64 = 20;
+/// How long a receipt stands before it is taken back as a whole.
+const REGRET_SECONDS: u64 = 25;
+/// What marks a receipt that takes back an earlier one.
+const RECEIPT_VOID: &str = "receipt_void";
 
 /// How prices and tills work where the shop is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,10 @@ enum Occasion {
     /// Every line is taken back again; counts, with a total of 0.
     Voided,
     Parked,
+    /// A sale, and a receipt behind it that takes all of it back.
+    Regretted,
+    /// Money is put into the drawer or taken out.
+    CashMoved,
     NotCounted(Idle),
 }
 
@@ -114,6 +123,7 @@ impl Shop {
         }
         receipts.sort_by_key(|receipt| receipt.ended_at);
         self.give_numbers(&mut receipts);
+        name_what_is_taken_back(&mut receipts);
         let movements = goods::movements(&mut dice, &self.assortment, minute);
         ShopMinute { receipts, movements }
     }
@@ -141,6 +151,19 @@ impl Shop {
                 let last = at.minute().end().minus(Duration::from_secs(1));
                 receipt.ended_at = at.plus(Duration::from_secs(PARKED_SECONDS)).min(last);
             }
+            Occasion::Regretted => {
+                self.fill(dice, Basket::Sale, &mut receipt);
+                let mut void = turned(&receipt);
+                void.flags = vec![Label::new(RECEIPT_VOID).expect("a short word is a label")];
+                let last = at.minute().end().minus(Duration::from_secs(1));
+                void.ended_at = at.plus(Duration::from_secs(REGRET_SECONDS)).min(last);
+                receipts.push(receipt);
+                receipt = void;
+            }
+            Occasion::CashMoved => {
+                not_counted(&mut receipt, NotCounted::CashMove);
+                receipt.cash_moves = vec![cash_move(dice)];
+            }
             Occasion::NotCounted(idle) => {
                 if idle != Idle::Control {
                     self.fill(dice, Basket::Sale, &mut receipt);
@@ -155,12 +178,14 @@ impl Shop {
         let roll = dice.random_range(0..1000_u32);
         match (self.plan.country, roll) {
             (_, 0..=5) => Occasion::NotCounted(Idle::Control),
-            (Country::America, _) | (Country::Germany, 28..) => Occasion::Sale,
+            (Country::America, _) | (Country::Germany, 48..) => Occasion::Sale,
             (Country::Germany, 6..=8) => Occasion::Return,
             (Country::Germany, 9..=10) => Occasion::Voided,
             (Country::Germany, 11..=17) => Occasion::Parked,
             (Country::Germany, 18..=22) => Occasion::NotCounted(Idle::Aborted),
             (Country::Germany, 23..=27) => Occasion::NotCounted(Idle::Training),
+            (Country::Germany, 28..=37) => Occasion::CashMoved,
+            (Country::Germany, 38..=47) => Occasion::Regretted,
         }
     }
 
@@ -230,6 +255,62 @@ fn reason(idle: Idle) -> NotCounted {
         Idle::Training => NotCounted::Training,
         Idle::Control => NotCounted::Control,
     }
+}
+
+/// Returns a receipt with every sign turned: what takes it back, and what is taken back by it.
+pub(crate) fn turned(receipt: &Receipt) -> Receipt {
+    let mut other = receipt.clone();
+    for line in &mut other.lines {
+        *line = basket::reversed(line);
+        line.adjustment_share_cents = -line.adjustment_share_cents;
+    }
+    for vat in &mut other.vat {
+        vat.gross_cents = -vat.gross_cents;
+        (vat.net_cents, vat.tax_cents) = (-vat.net_cents, -vat.tax_cents);
+    }
+    for part in &mut other.adjustments {
+        part.cents = -part.cents;
+    }
+    for payment in &mut other.payments {
+        payment.cents = -payment.cents;
+    }
+    other.tax_added_cents = -other.tax_added_cents;
+    other.adjustment_cents = -other.adjustment_cents;
+    other.total_cents = -other.total_cents;
+    other
+}
+
+/// Tells whether a receipt takes back an earlier one.
+pub(crate) fn is_receipt_void(receipt: &Receipt) -> bool {
+    receipt.flags.iter().any(|flag| flag.as_str() == RECEIPT_VOID)
+}
+
+/// Numbers are given when all receipts of the minute are known: only then has the other one a name.
+fn name_what_is_taken_back(receipts: &mut [Receipt]) {
+    for at in 0..receipts.len() {
+        let (earlier, later) = receipts.split_at_mut(at);
+        let Some(void) = later.first_mut().filter(|one| is_receipt_void(one)) else { continue };
+        let before = turned(void);
+        let same =
+            |one: &&Receipt| one.counts && one.till == before.till && one.lines == before.lines;
+        let other = earlier.iter().rev().find(same);
+        void.refers_to = other.map(|other| ReceiptReference {
+            till: other.till.clone(),
+            series: other.series.clone(),
+            receipt: other.receipt.clone(),
+        });
+    }
+}
+
+/// Puts a float in, or takes money to the safe, or pays something in or out.
+fn cash_move(dice: &mut ChaCha8Rng) -> CashMove {
+    let (kind, cents) = match dice.random_range(0..4_u32) {
+        0 => ("float", dice.random_range(20..=300_i64) * 100),
+        1 => ("drop", dice.random_range(-20..=-1_i64) * 5000),
+        2 => ("paid_in", dice.random_range(50..=9999_i64)),
+        3.. => ("paid_out", dice.random_range(-9999..=-50_i64)),
+    };
+    CashMove { kind: Label::new(kind).expect("a word is a label"), cents: Cents(cents) }
 }
 
 /// Every minute has dice of its own, so that a shop can start at any of them.

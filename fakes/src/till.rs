@@ -6,18 +6,18 @@
 //! No format says all that a receipt holds. What each can say, so that a test can compare what came
 //! out with what went in, as [`projection::Carries`] has it:
 //!
-//! | dialect | GTIN | VAT key | discount of a line | voided lines | void or return | change | a copy says so | no sale is written as |
-//! |---|---|---|---|---|---|---|---|---|
-//! | `jsonl` | yes | yes | in the line | yes | yes | yes | no | its reason |
-//! | `poslog/fakes` | yes | yes | in the line | yes | yes | yes | no | status, training flag, control |
-//! | `poslog/ncr-acs` | yes | no | none | yes | yes | as a refund of cash | no | control only |
-//! | `poslog/wn-tpnet` `gk` `v6` | yes | yes | in the line | yes | yes | as a refund of cash | no | status, training flag, control |
-//! | `poslog/roqqio` | yes | yes | in the line | left out, a number is missing | yes | yes | no | status, training flag, control |
-//! | `poslog/visma` | yes | yes | in the line | flagged, they count nothing | yes | as a refund of cash | no | status, training flag, control |
-//! | `escpos` | no, a short text | letter | a line behind the item | as a negative item | no | yes | `DUPLIKAT` | a word at the top; a sign-off prints nothing |
-//! | `fiskaltrust` | yes | yes | an item behind the item | negative amount | no | yes | no | code of the receipt |
-//! | `dsfinvk` | yes | yes | `itemamounts` | `P_STORNO` | by sign and flag | taken off the cash | no | `BON_TYP` |
-//! | `telegram` | yes | yes | in the line | yes | yes | yes | no | its reason |
+//! | dialect | GTIN | VAT key | discount of a line | voided lines | void or return | change | a copy says so | no sale is written as | cash moves | a receipt taken back |
+//! |---|---|---|---|---|---|---|---|---|---|---|
+//! | `jsonl` | yes | yes | in the line | yes | yes | yes | no | its reason | yes | `refers_to`, signs turned |
+//! | `poslog/fakes` | yes | yes | in the line | yes | yes | yes | no | status, training flag, control | by element | `PostVoided` and a link; repeats the other |
+//! | `poslog/ncr-acs` | yes | no | none | yes | yes | as a refund of cash | no | control only | by element | signs turned, no link |
+//! | `poslog/wn-tpnet` `gk` `v6` | yes | yes | in the line | yes | yes | as a refund of cash | no | status, training flag, control | by element | `PostVoided` and a link; repeats the other |
+//! | `poslog/roqqio` | yes | yes | in the line | left out, a number is missing | yes | yes | no | status, training flag, control | by element | `PostVoided` and a link; repeats the other |
+//! | `poslog/visma` | yes | yes | in the line | flagged, they count nothing | yes | as a refund of cash | no | status, training flag, control | by element | `PostVoided` and a link; repeats the other |
+//! | `escpos` | no, a short text | letter | a line behind the item | as a negative item | no | yes | `DUPLIKAT` | a word at the top, or behind the goods; a sign-off prints nothing | `EINZAHLUNG` or `AUSZAHLUNG` | signs turned, no number |
+//! | `fiskaltrust` | yes | yes | an item behind the item | negative amount | no | yes | no | code of the receipt | code of the item | flag, signs turned, no number |
+//! | `dsfinvk` | yes | yes | `itemamounts` | `P_STORNO` | by sign and flag | taken off the cash | no | `BON_TYP` | `GV_TYP` | `BON_STORNO`, signs turned, `references.csv` within a closing |
+//! | `telegram` | yes | yes | in the line | yes | yes | yes | no | its reason | yes | `V`, signs turned |
 //!
 //! Quantities, units and totals are in all of them. Nobody writes what gave a line its discount.
 
@@ -116,6 +116,57 @@ impl Dialect {
             ("dsfinvk", None) => Some(Self::Dsfinvk),
             ("telegram", None | Some("fakes")) => Some(Self::Telegram),
             (_, _) => None,
+        }
+    }
+
+    /// Returns the format's name, as an agent's configuration has it.
+    pub fn format(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::PoslogFakes
+            | Self::NcrAcs
+            | Self::WnTpnet
+            | Self::Roqqio
+            | Self::Visma
+            | Self::Gk
+            | Self::V6 => "poslog",
+            Self::Escpos => "escpos",
+            Self::Fiskaltrust => "fiskaltrust",
+            Self::Dsfinvk => "dsfinvk",
+            Self::Telegram => "telegram",
+        }
+    }
+
+    /// Returns the dialect's name within its format, where that has dialects.
+    pub fn dialect(self) -> Option<&'static str> {
+        match self {
+            Self::PoslogFakes => Some("fakes"),
+            Self::NcrAcs => Some("ncr-acs"),
+            Self::WnTpnet => Some("wn-tpnet"),
+            Self::Roqqio => Some("roqqio"),
+            Self::Visma => Some("visma"),
+            Self::Gk => Some("gk"),
+            Self::V6 => Some("v6"),
+            Self::Escpos => Some("rewe"),
+            Self::Jsonl | Self::Fiskaltrust | Self::Dsfinvk | Self::Telegram => None,
+        }
+    }
+
+    /// Returns the settings without which an agent would name its tills otherwise.
+    pub fn settings(self) -> Option<&'static str> {
+        match self {
+            Self::Dsfinvk => Some("till = \"TERMINAL_ID\"\n"),
+            Self::Jsonl
+            | Self::PoslogFakes
+            | Self::NcrAcs
+            | Self::WnTpnet
+            | Self::Roqqio
+            | Self::Visma
+            | Self::Gk
+            | Self::V6
+            | Self::Escpos
+            | Self::Fiskaltrust
+            | Self::Telegram => None,
         }
     }
 

@@ -28,6 +28,8 @@ use book::{Booking, LineFault, booking, cents};
 use closing::{enters, payment_kind};
 use export::{Bon, Position, Z, ZKey};
 
+/// What marks a receipt that takes back an earlier one.
+const RECEIPT_VOID: &str = "receipt_void";
 /// Characters that one receipt's fault may take of the refusal of all.
 const FAULT_CHARS_MAX: usize = 200;
 
@@ -279,6 +281,10 @@ impl DsfinvkDecoder {
             return cash_moves(receipt, &bookings);
         }
         self.lines(receipt, z, &bookings)?;
+        if bon.void {
+            receipt.flags.push(usable("a flag", Label::new(RECEIPT_VOID))?);
+            receipt.lines.iter_mut().for_each(keep_kind);
+        }
         totals(receipt, bon)?;
         receipt.vat = vat(z, bon)?;
         receipt.payments = payments(z, bon)?;
@@ -375,6 +381,15 @@ impl Decoder for DsfinvkDecoder {
 
 fn usable<T>(what: &'static str, read: Result<T, IdError>) -> Result<T, Fault> {
     read.map_err(|error| Fault::Id(what, error))
+}
+
+/// A line of a receipt that takes back another one has the kind of the line that it turns.
+fn keep_kind(line: &mut shared::receipt::Line) {
+    if line.kind == LineKind::Return {
+        line.kind = LineKind::Sale;
+    } else if line.kind == LineKind::Sale && !line.void && line.amount_cents.0 > 0 {
+        line.kind = LineKind::Return;
+    }
 }
 
 fn receipt_number(text: &str) -> Result<ReceiptNumber, Fault> {

@@ -10,6 +10,8 @@
 //! silence = "ends"             # or "ends_before_reset", for tills that print while they scan
 //! [code_pages]                 # numbers of ESC t that differ from the printer's usual ones
 //! "6" = "cp858"
+//! [drawn_characters]           # bytes at which the till draws a character of its own (ESC &)
+//! "36" = "€"
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use super::receipt_text::{Profile, ReadFault, TextReader, Witness};
 use super::{Context, Decoder, Framer, Item, Refusal, Unit};
 
 mod command;
+mod epson;
 mod frame;
 mod pages;
 mod print;
@@ -76,6 +79,8 @@ pub(super) struct Settings {
     default_page: Option<String>,
     #[serde(default)]
     code_pages: BTreeMap<String, String>,
+    #[serde(default)]
+    drawn_characters: BTreeMap<String, char>,
     profile: Option<String>,
     layout: Option<Box<Profile>>,
     #[serde(default)]
@@ -99,6 +104,10 @@ impl Escpos {
         for (number, name) in &settings.code_pages {
             let wrong = |_| format!("code_pages: {number:?} is no number from 0 to 255");
             printer.pages.insert(number.parse().map_err(wrong)?, page(name)?);
+        }
+        for (byte, &character) in &settings.drawn_characters {
+            let wrong = |_| format!("drawn_characters: {byte:?} is no number from 0 to 255");
+            printer.drawn.insert(byte.parse().map_err(wrong)?, character);
         }
         let names = [dialect, settings.profile.as_deref()];
         let profile = match (names, settings.layout) {

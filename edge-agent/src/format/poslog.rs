@@ -202,8 +202,8 @@ impl PoslogDecoder {
         let rules = match (self.dialect.reading(), retail.odd_flag) {
             (Reading::NcrAcs | Reading::Fakes, Some(flag)) => return Err(Fault::Flag(flag)),
             (Reading::NcrAcs, None) => return ncr_acs::fill(receipt, found, retail),
-            (Reading::Fakes, None) => return fakes::fill(receipt, retail),
-            (Reading::Table(rules), _) => rules,
+            (Reading::Fakes, None) => None,
+            (Reading::Table(rules), _) => Some(rules),
         };
         let link = retail.link.as_ref().or(found.link.as_ref());
         receipt.refers_to = self.refers_to(link, receipt)?;
@@ -213,6 +213,7 @@ impl PoslogDecoder {
             }
             receipt.flags.push(Label::new(RECEIPT_VOID).expect("a short word is a label"));
         }
+        let Some(rules) = rules else { return fakes::fill(receipt, retail, standing) };
         let pseudonyms = self.context.pseudonyms.as_ref().zip(retail.loyalty.as_ref());
         receipt.customer = pseudonyms.and_then(|(pseudonyms, number)| pseudonyms.of(number));
         Filler { rules, articles: &self.context.articles, standing }.fill(receipt, retail)
@@ -390,7 +391,9 @@ fn status(retail: &Retail, dialect: Dialect) -> Result<Verdict<'_>, Fault> {
         }
         Some("Resumed") if has_rules => Ok(Verdict::Counts(retail, Standing::Own)),
         Some("Replaced") if has_rules => Err(Fault::Replaced),
-        Some("PostVoided") if has_rules => Ok(Verdict::Counts(retail, Standing::PostVoided)),
+        Some("PostVoided") if has_rules || dialect == Dialect::Fakes => {
+            Ok(Verdict::Counts(retail, Standing::PostVoided))
+        }
         Some("Suspended" | "SuspendedRetrieved") => {
             Ok(Verdict::DoesNotCount(NotCounted::Suspended))
         }

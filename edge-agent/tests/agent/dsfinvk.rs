@@ -1,10 +1,12 @@
 //! DSFinV-K: an export is the same as a zip and as a tar, its sums must agree, and what a bomb claims
 //! is not believed.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
 use edge_agent::format::{Format, Framed, Item};
+use shared::receipt::Receipt;
 
 use crate::reading::{context, data, find, frame, print, shared_folder};
 
@@ -50,7 +52,7 @@ fn a_closing_counts_whole_or_not_at_all_and_the_figures_are_named() {
     let mut framed = frame(&dsfinvk(), &bytes, 4096);
     let Some(Framed::Unit(unit)) = framed.pop() else { panic!("no unit") };
     let items = decoder.decode(&unit).unwrap();
-    let mut sums = std::collections::BTreeMap::<String, i64>::new();
+    let mut sums = BTreeMap::<String, i64>::new();
     let (mut closings, mut refusals) = (Vec::new(), Vec::new());
     for item in items {
         match item {
@@ -121,6 +123,30 @@ fn damaged_archives_and_tables_are_refused_and_told() {
             "752,46",
             "paid with 752.45, its Z_SE_ZAHLUNGEN is 752.46",
         ),
+        (
+            "cashpointclosing.csv",
+            "735,55",
+            "735,54",
+            "paid with 735.55, its Z_SE_BARZAHLUNGEN is 735.54",
+        ),
+        (
+            "businesscases.csv",
+            "1;1.242,89;",
+            "1;1.242,90;",
+            "its lines of umsatz with VAT key 1 make 1242.89, its business cases 1242.90",
+        ),
+        (
+            "businesscases.csv",
+            "Umsatz;;0;2;9,61",
+            "Umsatz;;0;5;9,61",
+            "its lines of umsatz with VAT key 2 make 9.61, its business cases 0.00",
+        ),
+        (
+            "payment.csv",
+            "ECKarte;EC;16,90",
+            "Kreditkarte;EC;16,90",
+            "paid with 16.90 by eckarte, its payment.csv says 0.00",
+        ),
         ("index.xml", "<Media>", "<Media", "index.xml is not well formed"),
     ] {
         let printed = changed(name, from, to);
@@ -131,34 +157,111 @@ fn damaged_archives_and_tables_are_refused_and_told() {
     assert!(printed.contains("the zip is damaged"), "{printed}");
 }
 
-/// Receipts of real paper by the writer that real exports come from. It has no totals of its own, and
-/// the paper's cash given and cashback stand in it as if they had been the price.
+/// Receipts of real paper by the writer that real exports come from. It has no totals of a closing and
+/// no VAT of a receipt, so that only receipts can be held against themselves. Three equal their lines
+/// and their payments. Two break the second rule themselves, since what the customer handed over
+/// stands there and not what was paid: 20.05 in cash for 13.05 without the change of 7.00, and 156.27
+/// by card for 56.27 without the 100.00 that went out of the drawer. Neither can be counted: a sum of
+/// payments over such rows is no till's.
 #[test]
 fn what_the_derived_sample_holds_is_read_to_the_cent() {
     let Some(folder) = shared_folder("data/pos/dsfinvk/derived-pretix-writer") else { return };
-    let printed = print(&dsfinvk(), &context("10", chrono_tz::Europe::Berlin), &tar_of(&folder));
-    let receipts: Vec<serde_json::Value> = printed
-        .lines()
-        .filter(|line| line.starts_with('{'))
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let read: Vec<(&str, i64, usize)> = receipts
+    let said = Sample::read(&folder);
+    let breaks: Vec<(&str, i64, i64, i64)> = said
+        .receipts
         .iter()
-        .map(|r| {
-            (
-                r["receipt"].as_str().unwrap(),
-                r["total_cents"].as_i64().unwrap(),
-                r["lines"].as_array().unwrap().len(),
-            )
-        })
+        .map(|(id, one)| (id.as_str(), one.total, one.lines, one.paid))
+        .filter(|(_, total, lines, paid)| lines != total || paid != total)
         .collect();
-    // 109 positions: those of the receipts set aside, 10 and 32, and the discounts, 8, are no lines.
-    assert_eq!(read, [("3", 5027, 29), ("4", 3690, 14), ("5", 3944, 14)]);
+    assert_eq!(breaks, [("1", 1305, 1305, 2005), ("2", 5627, 5627, 15_627)]);
+    let printed = print(&dsfinvk(), &context("10", chrono_tz::Europe::Berlin), &tar_of(&folder));
+    let mut read = BTreeMap::new();
+    for line in printed.lines().filter(|line| line.starts_with('{')) {
+        let receipt: Receipt = serde_json::from_str(line).unwrap();
+        read.insert(receipt.receipt.to_string(), receipt);
+    }
+    assert_eq!(read.keys().map(String::as_str).collect::<Vec<_>>(), ["3", "4", "5"]);
+    for (id, receipt) in &read {
+        let said = &said.receipts[id];
+        assert_eq!(receipt.total_cents.0, said.total, "receipt {id}");
+        let parts = receipt.adjustments.iter().map(|part| part.cents.0);
+        let made: i64 = receipt.lines.iter().map(|line| line.amount_cents.0).chain(parts).sum();
+        assert_eq!(made, said.lines, "receipt {id}");
+        let paid: i64 = receipt.payments.iter().map(|paid| paid.cents.0).sum();
+        assert_eq!(paid, said.paid, "receipt {id}");
+        let vat = receipt.vat.iter().map(|vat| (vat.key.to_string(), vat.gross_cents.0));
+        assert_eq!(vat.collect::<BTreeMap<_, _>>(), said.vat, "receipt {id}");
+        assert_eq!(receipt.lines.len() + receipt.adjustments.len(), said.rows, "receipt {id}");
+    }
+    for (z, made) in [("1002", 5027), ("1003", 3690), ("1004", 3944)] {
+        assert_eq!(said.closings[z], [made; 3], "Z {z}");
+    }
+    assert_eq!(said.closings["1000"], [1305, 1305, 2005]);
+    assert_eq!(said.closings["1001"], [5627, 5627, 15_627]);
     for needle in
         ["payments sum to 156.27, the total is 56.27", "payments sum to 20.05, the total is 13.05"]
     {
         assert!(printed.contains(needle), "{needle} is not in {printed}");
     }
+}
+
+/// What the sample's tables say of themselves, summed up without any of our own reading.
+#[derive(Default)]
+struct Sample {
+    receipts: BTreeMap<String, Said>,
+    /// Total, lines and payments of a closing.
+    closings: BTreeMap<String, [i64; 3]>,
+}
+
+#[derive(Default)]
+struct Said {
+    total: i64,
+    lines: i64,
+    paid: i64,
+    rows: usize,
+    vat: BTreeMap<String, i64>,
+}
+
+impl Sample {
+    fn read(folder: &Path) -> Self {
+        let mut found = Self::default();
+        for (file, column, place) in [
+            ("transactions.csv", "UMS_BRUTTO", 0),
+            ("lines_vat.csv", "POS_BRUTTO", 1),
+            ("datapayment.csv", "BASISWAEH_BETRAG", 2),
+        ] {
+            let table = std::fs::read(folder.join(file)).unwrap();
+            let mut rows = csv::ReaderBuilder::new().delimiter(b';').from_reader(table.as_slice());
+            let names = rows.headers().unwrap().clone();
+            for row in rows.records() {
+                let row = row.unwrap();
+                let cell = |name: &str| &row[names.iter().position(|other| other == name).unwrap()];
+                let cents = hundredths(cell(column));
+                let id = cell("BON_ID").rsplit('-').next().unwrap().to_owned();
+                let receipt = found.receipts.entry(id).or_default();
+                match place {
+                    0 => receipt.total += cents,
+                    1 => {
+                        receipt.lines += cents;
+                        receipt.rows += 1;
+                        let key = cell("UST_SCHLUESSEL").to_owned();
+                        *receipt.vat.entry(key).or_default() += cents;
+                    }
+                    _ => receipt.paid += cents,
+                }
+                found.closings.entry(cell("Z_NR").replace('.', "")).or_default()[place] += cents;
+            }
+        }
+        found
+    }
+}
+
+/// Reads `1.234,56000`, in which a point parts thousands.
+fn hundredths(cell: &str) -> i64 {
+    let (whole, rest) = cell.split_once(',').unwrap();
+    let rest = format!("{rest:0<5}");
+    assert!(rest[2..].bytes().all(|digit| digit == b'0'), "{cell} has parts of a cent");
+    format!("{}{}", whole.replace('.', ""), &rest[..2]).parse().unwrap()
 }
 
 fn dsfinvk() -> Format {

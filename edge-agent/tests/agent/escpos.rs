@@ -63,72 +63,83 @@ fn a_code_that_contradicts_the_paper_sets_the_receipt_aside() {
     assert!(printed.contains("the TSE code says"), "{printed}");
 }
 
+/// The texts beside this test were written from the bytes by a second reader, made for these files
+/// alone, and read by eye: every language's sentence is whole, every table is its code page's. U+FFFD
+/// stands where a page has no character, and where the till drew one of its own.
 #[test]
-fn vendors_own_streams_leave_their_text_and_no_command() {
+fn vendors_own_streams_print_their_whole_text_and_nothing_else() {
     let Some(folder) = shared_folder("data/pos/escpos") else { return };
+    let texts = crate::reading::data("escpos/vendor");
     let mut seen = 0;
-    for name in
-        ["escpos-php", "escpos-tools", "esc-pos-preview-tools", "derived-rewe-python-escpos"]
-    {
-        for entry in std::fs::read_dir(folder.join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_none_or(|ending| ending != "bin") {
-                continue;
-            }
+    for vendor in ["escpos-php", "escpos-tools", "esc-pos-preview-tools"] {
+        for path in streams(&folder.join(vendor)) {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let wanted = texts.join(vendor).join(format!("{name}.txt"));
+            let wanted = std::fs::read_to_string(wanted).unwrap();
             let printed = print(&std::fs::read(&path).unwrap(), &Printer::epson());
-            let strayed = printed.lines.iter().any(|line| line.chars().any(char::is_control));
-            assert!(!strayed, "{}: {:?}", path.display(), printed.lines);
-            let commands =
-                matches!(printed.fault, Some(PrintFault::Command { .. } | PrintFault::Unfinished));
-            assert!(!commands, "{}: {:?}", path.display(), printed.fault);
+            let found: String = printed.lines.iter().map(|line| format!("{line}\n")).collect();
+            assert_eq!(found, wanted, "{}", path.display());
+            let strayed = found.chars().any(|letter| letter.is_control() && letter != '\n');
+            assert!(!strayed, "{}: {found:?}", path.display());
+            let uncertain = match name {
+                "character-tables" => Some(PrintFault::Character { at: 392 }),
+                "unifont-print-buffer" => Some(PrintFault::Drawn { at: 38, byte: b' ' }),
+                _ => None,
+            };
+            assert_eq!(printed.fault, uncertain, "{}", path.display());
             seen += 1;
         }
     }
-    assert_eq!(seen, 19);
-    for (path, wanted) in [
-        ("esc-pos-preview-tools/minimal.bin", ["Hello, World!", "This is a test."].as_slice()),
-        (
-            "esc-pos-preview-tools/formatting.bin",
-            &[
-                "LEFT ALIGNED",
-                "CENTER ALIGNED",
-                "RIGHT ALIGNED",
-                "Bold text",
-                "Bold + Underline",
-                "Normal + Underline",
-                "Normal text",
-                "Normal size",
-                "Wide",
-                "Tall",
-                "Double",
-            ],
-        ),
-    ] {
-        assert_eq!(lines(&folder.join(path)), wanted, "{path}");
+    assert_eq!(seen, 16);
+}
+
+/// What the tool's own documentation says that it prints. It breaks the line once where paper is fed
+/// by several; here blank lines are left out of both.
+#[test]
+fn a_receipt_with_a_logo_prints_what_the_vendors_own_tool_prints() {
+    let Some(folder) = shared_folder("data/pos/escpos/escpos-tools") else { return };
+    let bytes = std::fs::read(folder.join("receipt-with-logo.bin")).unwrap();
+    let printed = print(&bytes, &Printer::epson());
+    let filled: Vec<&str> = printed.lines.iter().map(String::as_str).collect();
+    let filled: Vec<&str> = filled.into_iter().filter(|line| !line.is_empty()).collect();
+    assert_eq!(
+        filled,
+        [
+            "ExampleMart Ltd.",
+            "Shop No. 42.",
+            "SALES INVOICE",
+            "                                               $",
+            "Example item #1                             4.00",
+            "Another thing                               3.50",
+            "Something else                              1.00",
+            "A final item                                4.45",
+            "Subtotal                                   12.95",
+            "A local tax                                 1.30",
+            "Total            $ 14.25",
+            "Thank you for shopping at ExampleMart",
+            "For trading hours, please visit example.com",
+            "Monday 6th of April 2015 02:56:25 PM",
+        ]
+    );
+}
+
+#[test]
+fn streams_of_real_receipts_print_the_receipts_whole_text() {
+    let Some(data) = shared_folder("data/pos") else { return };
+    let found = streams(&data.join("escpos/derived-rewe-python-escpos"));
+    assert_eq!(found.len(), 3);
+    for path in found {
+        let name = format!("{}.txt", path.file_stem().unwrap().to_str().unwrap());
+        let text = data.join("receipt-text/rewe-ebon/text-layout").join(name);
+        let text = std::fs::read_to_string(text).unwrap();
+        let printed = print(&std::fs::read(&path).unwrap(), &Printer::epson());
+        assert_eq!(printed.fault, None);
+        let printed: Vec<&str> = printed.lines.iter().map(String::as_str).collect();
+        let mut wanted: Vec<&str> = text.lines().map(str::trim_end).collect();
+        // The encoder feeds a line behind the text.
+        wanted.push("");
+        assert_eq!(printed, wanted, "{}", path.display());
     }
-    for (path, wanted) in [
-        ("esc-pos-preview-tools/receipt.bin", ["THERMAL PRINTER TEST", "TOTAL: $41.49"].as_slice()),
-        ("escpos-tools/receipt-with-logo.bin", &["ExampleMart Ltd.", "SALES INVOICE"]),
-        (
-            "escpos-php/character-encodings.bin",
-            &[
-                "Quizdeltagerne spiste jordbær med fløde, mens cirkusklovnen Wolther spillede på xylofon.",
-                "Falsches Üben von Xylophonmusik quält jeden größeren Zwerg.",
-            ],
-        ),
-    ] {
-        let found = lines(&folder.join(path));
-        for line in wanted {
-            assert!(found.iter().any(|other| other == line), "{path}: {line} is not in {found:#?}");
-        }
-    }
-    let logo = lines(&folder.join("escpos-tools/receipt-with-logo.bin"));
-    let items = logo.iter().filter(|line| {
-        ["Example item #1", "Another thing", "Something else", "A final item"]
-            .iter()
-            .any(|item| line.starts_with(item))
-    });
-    assert_eq!(items.count(), 4, "{logo:#?}");
 }
 
 #[test]
@@ -145,10 +156,9 @@ fn silence_is_the_end_of_a_receipt_that_is_not_cut() {
     assert_eq!(whole.len(), 2, "without silence the two are one");
 }
 
-fn lines(path: &Path) -> Vec<String> {
-    let printed = print(&std::fs::read(path).unwrap(), &Printer::epson());
-    let trimmed = printed.lines.iter().map(|line| line.trim().to_owned());
-    trimmed.filter(|line| !line.is_empty()).collect()
+fn streams(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|ending| ending == "bin")).collect()
 }
 
 fn published(path: &Path) -> Vec<(String, Row)> {

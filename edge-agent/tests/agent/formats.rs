@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use edge_agent::format::{Format, Framed, Item, UNIT_BYTES_MAX, Unit};
+use edge_agent::format::{Choice, Format, Framed, Item, UNIT_BYTES_MAX, Unit};
 use proptest::prelude::*;
 use shared::ids::StoreId;
 use shared::receipt::Receipt;
@@ -113,6 +113,17 @@ fn an_end_mark_tells_a_whole_file_from_one_that_is_still_being_written() {
         let mut framer = format.framer(0);
         framer.push(bytes.as_bytes());
         assert_eq!(framer.complete(), complete, "{bytes}");
+    }
+}
+
+/// A stack configures an agent for every format of the fakes but telegrams, whose layout is not theirs.
+#[test]
+fn every_format_of_the_fakes_is_one_of_the_agent() {
+    for dialect in fakes::till::Dialect::ALL {
+        let (name, known) = (dialect.format(), dialect != fakes::till::Dialect::Telegram);
+        let choice = Choice { name, dialect: dialect.dialect(), settings: dialect.settings() };
+        assert_eq!(Format::find(choice).is_ok(), known, "{dialect:?}");
+        assert_eq!(fakes::till::Dialect::named(name, dialect.dialect()), Some(dialect));
     }
 }
 

@@ -20,6 +20,7 @@ mod outage;
 mod outages;
 mod poslog;
 mod reading;
+mod receipt_text;
 mod rest;
 mod restart;
 mod same_minutes;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use edge_agent::format::UNIT_BYTES_MAX;
+use serde_json::Value;
 use shared::receipt::Receipt;
 
 use crate::reading::{context, find, print, receipts, shared_folder};
@@ -35,6 +36,125 @@ fn the_real_ncr_acs_export_is_read_line_by_line_and_to_the_cent() {
         of_golden_receipts(&read),
         table(&folder.join("golden_receipts.csv"), golden_receipt)
     );
+}
+
+/// What stands beside sales, as the files' author means it: written by hand from the files, in the words
+/// of the document, never from what the decoder prints.
+#[test]
+fn papers_cash_and_ends_of_a_day_are_what_the_vendors_files_say() {
+    let movements = [
+        ("32", "delivery", "ReceiveInventory-7781/4", 48_000, "pcs", Some("4012345000009")),
+        ("33", "count", "InventoryCount-3/2026-11-23/33/1", 12_500, "kg", None),
+        ("34", "transfer_out", "Transfer-T1/4", -6000, "pcs", Some("11")),
+        ("35", "transfer_in", "Transfer-T2/4", 2000, "pcs", Some("11")),
+        ("36", "supplier_return", "ReturnToVendor-R1/4", -3000, "pcs", Some("4012345000009")),
+        ("37", "correction", "InventoryAdjustment-A1/4", -1000, "pcs", None),
+        ("38", "waste", "InventoryLoss-L1/4", -4000, "pcs", None),
+    ];
+    let cash = [
+        ("23", "paid_in", 5000),
+        ("24", "paid_out", -1230),
+        ("25", "float", 20_000),
+        ("26", "drop", -40_000),
+        ("27", "drop", -10_000),
+    ];
+    let reasons = [("20", "control"), ("21", "no_sale"), ("22", "reprint"), ("40", "control")];
+    // Refused: a negative paid out, a negative loss, a transfer between two others, an order.
+    let refused = [
+        "the sign of Amount of a cash move",
+        "the sign of Quantity of a paper",
+        "the pair of stores of a Transfer",
+        "a transaction of kind CustomerOrderTransaction",
+    ];
+    for (dialect, millis) in [("roqqio", ".214Z"), ("visma", "Z")] {
+        let format = find("poslog", Some(dialect)).unwrap();
+        let file = crate::reading::data(&format!("poslog/{dialect}/beside.xml"));
+        let context = context("0010", chrono_tz::Europe::Berlin);
+        let printed = print(&format, &context, &std::fs::read(file).unwrap());
+        let mut last = String::new();
+        let (mut moved, mut drawer, mut closings, mut said) = (vec![], vec![], vec![], vec![]);
+        let mut told = vec![];
+        for line in printed.lines() {
+            let Some(json) = line.starts_with('{').then(|| line.parse::<Value>().unwrap()) else {
+                said.push(line.split_once(": ").unwrap().1.to_owned());
+                continue;
+            };
+            if let Some(one) = json.get("movement") {
+                assert_eq!(one["occurred_at"], format!("2026-11-23T09:{last}:07{millis}"));
+                moved.push((last.clone(), one.clone()));
+            } else if let Some(one) = json.get("closing") {
+                closings.push(one.clone());
+            } else {
+                last = json["receipt"].as_str().unwrap().to_owned();
+                told.push((last.clone(), json["reason"].as_str().unwrap().to_owned()));
+                assert_eq!((&json["counts"], &json["total_cents"]), (&false.into(), &0.into()));
+                for one in json.get("cash_moves").into_iter().flat_map(|it| it.as_array().unwrap())
+                {
+                    drawer.push((last.clone(), one.clone()));
+                }
+            }
+        }
+        assert_eq!(moved.len(), movements.len(), "{dialect}");
+        for ((number, found), wanted) in moved.iter().zip(movements) {
+            let (of, kind, id, milli, unit, party) = wanted;
+            assert_eq!(
+                (number.as_str(), &found["kind"], &found["id"]),
+                (of, &kind.into(), &id.into())
+            );
+            assert_eq!((&found["quantity_milli"], &found["unit"]), (&milli.into(), &unit.into()));
+            assert_eq!(found["counterparty"].as_str(), party, "{dialect} {id}");
+        }
+        let received = &moved[0].1;
+        let of = |name: &str| received[name].as_str().unwrap();
+        assert_eq!([of("order"), of("lot"), of("best_before")], ["4711", "L1", "2026-12-01"]);
+        // A weight in the code is no part of the article; a loss says why.
+        assert_eq!(moved[1].1["article"], "own:store:2212345");
+        assert_eq!(
+            (&moved[5].1["reason"], &moved[6].1["reason"]),
+            (&"shelf".into(), &"spoilage".into())
+        );
+        let drawer: Vec<_> = drawer
+            .iter()
+            .map(|(number, one)| {
+                (number.as_str(), one["kind"].as_str().unwrap(), one["cents"].as_i64().unwrap())
+            })
+            .collect();
+        assert_eq!(drawer, cash, "{dialect}");
+        for (number, reason) in reasons {
+            assert!(told.contains(&(number.to_owned(), reason.to_owned())), "{dialect} {number}");
+        }
+        assert_eq!(told.len(), 19, "23 transactions, of which 4 are refused");
+        assert_eq!(said.len(), refused.len());
+        assert!(
+            said.iter().zip(refused).all(|(said, reason)| said.starts_with(reason)),
+            "{said:?}"
+        );
+        ends_of_the_day(&closings, millis);
+    }
+}
+
+/// 29.98 with 7 percent inside are 28.02 and 1.96; the end of the whole business names both tills and
+/// no VAT, the bare end of a point of sale is a number only.
+fn ends_of_the_day(closings: &[Value], millis: &str) {
+    let [till, business] = closings else { panic!("{} closings", closings.len()) };
+    assert_eq!(till["closing"], "2026-11-23/TillEOD/29");
+    assert_eq!(till["closed_at"], format!("2026-11-23T09:29:07{millis}"));
+    assert_eq!(till["opened_at"], "2026-11-23T09:00:00Z");
+    assert_eq!(till["tills"], serde_json::json!(["3"]));
+    assert_eq!(till["receipts"], serde_json::json!([[1, 28]]));
+    assert_eq!(
+        till["cases"],
+        serde_json::json!([{"case": "Umsatz", "vat_key": "2", "gross": 2998, "net": 2802, "tax": 196}])
+    );
+    assert_eq!(
+        till["payments"],
+        serde_json::json!([{"kind": "cash", "cents": 2751}, {"kind": "credit", "cents": 247}])
+    );
+    assert_eq!(business["closing"], "2026-11-23/BusinessEOD/30");
+    assert_eq!(business["tills"], serde_json::json!(["3", "4"]));
+    for closing in closings {
+        assert_eq!((&closing["total_cents"], &closing["source"]), (&2998.into(), &"poslog".into()));
+    }
 }
 
 #[test]

@@ -157,7 +157,8 @@ fn voided(line: &Line) -> Line {
     Line { void: true, ..reversed(line) }
 }
 
-fn reversed(line: &Line) -> Line {
+/// Returns a line with every sign turned, but for its share of what the whole receipt costs less.
+pub(crate) fn reversed(line: &Line) -> Line {
     Line {
         quantity_milli: -line.quantity_milli,
         amount_cents: -line.amount_cents,

@@ -93,7 +93,7 @@ fn sales_tax(lines: &[Line]) -> Cents {
     Cents(divided(amount.max(0) * SALES_TAX_PER_100_000, 100_000))
 }
 
-/// Half pay cash and get change; money that goes out is change, whatever it is for.
+/// Half pay cash and get change, some by two means; money that goes out is change, whatever it is for.
 fn payments(dice: &mut ChaCha8Rng, total: Cents) -> Vec<Payment> {
     if total.0 == 0 {
         return Vec::new();
@@ -112,9 +112,19 @@ fn payments(dice: &mut ChaCha8Rng, total: Cents) -> Vec<Payment> {
             }
             paid
         }
-        50..85 => vec![payment(PaymentKind::Girocard, total.0)],
-        85.. => vec![payment(PaymentKind::Credit, total.0)],
+        50..81 => vec![payment(PaymentKind::Girocard, total.0)],
+        81..85 => split(PaymentKind::Cash, 500, total),
+        85..98 => vec![payment(PaymentKind::Credit, total.0)],
+        98.. => split(PaymentKind::Credit, total.0 / 2, total),
     }
+}
+
+/// Pays a part by one means and the rest by girocard; all of it where nothing would be left.
+fn split(kind: PaymentKind, cents: i64, total: Cents) -> Vec<Payment> {
+    let first = cents.min(total.0);
+    let parts = [(kind, first), (PaymentKind::Girocard, total.0 - first)];
+    let parts = parts.into_iter().filter(|(_, cents)| *cents != 0);
+    parts.map(|(kind, cents)| payment(kind, cents)).collect()
 }
 
 fn payment(kind: PaymentKind, cents: i64) -> Payment {

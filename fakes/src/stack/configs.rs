@@ -8,12 +8,13 @@ use serde::Serialize;
 use shared::time::Simulation;
 
 use super::layout::Layout;
-use super::spec::{StoreSpec, TillFormat};
+use super::spec::StoreSpec;
 use super::state::State;
 use crate::authority::Credentials;
 use crate::broker::rights::{CENTRAL_GROUPS, PREFIX};
 use crate::error::StackError;
 use crate::postgres::{DATABASE, ROLE};
+use crate::till::Dialect;
 use crate::{broker, files};
 
 /// Days before this one are set aside; the oldest real file is younger.
@@ -116,6 +117,9 @@ fn write_store(layout: &Layout, state: &State, store: &StoreSpec) -> Result<(), 
     if !key.exists() {
         files::write_private(&key, &random_key())?;
     }
+    if let Some(settings) = store.format.settings() {
+        files::write(&layout.till_settings(&store.id), settings)?;
+    }
     write_toml(&layout.edge_config(&store.id), &Edge::of(layout, state, store))
 }
 
@@ -174,6 +178,8 @@ struct Source {
     format: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     dialect: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<PathBuf>,
 }
 
 impl Edge {
@@ -201,13 +207,15 @@ impl Edge {
                     path: layout.tills(&store.id),
                     format: store.format.format(),
                     dialect: store.format.dialect(),
+                    settings: store.format.settings().map(|_| layout.till_settings(&store.id)),
                 },
                 Source {
                     name: "stock",
                     kind: "directory",
                     path: layout.stock(&store.id),
-                    format: TillFormat::JsonLines.format(),
+                    format: Dialect::Jsonl.format(),
                     dialect: None,
+                    settings: None,
                 },
             ],
         }

@@ -93,6 +93,11 @@ impl Layout {
         self.dir.join("edge").join(store.as_str())
     }
 
+    /// Returns the settings of a store's tills, where their format needs some.
+    pub fn till_settings(&self, store: &StoreId) -> PathBuf {
+        self.edge(store).join("tills.toml")
+    }
+
     /// Returns a store's agent configuration.
     pub fn edge_config(&self, store: &StoreId) -> PathBuf {
         self.at(&format!("edge-{store}.toml"))

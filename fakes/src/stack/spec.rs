@@ -7,49 +7,10 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shared::ids::StoreId;
 
+use crate::till::Dialect;
+
 /// Where a store lies unless its specification says otherwise.
 const ZONE: Tz = chrono_tz::Europe::Berlin;
-
-/// What a store's tills write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TillFormat {
-    /// POSLog as NCR ACS writes it.
-    PoslogNcrAcs,
-    /// POSLog as our own fakes write it.
-    PoslogFakes,
-    /// One canonical receipt a line.
-    JsonLines,
-}
-
-impl TillFormat {
-    /// All formats.
-    pub const ALL: [Self; 3] = [Self::PoslogNcrAcs, Self::PoslogFakes, Self::JsonLines];
-
-    /// Returns the format's name for an agent's configuration.
-    pub fn format(self) -> &'static str {
-        match self {
-            Self::PoslogNcrAcs | Self::PoslogFakes => "poslog",
-            Self::JsonLines => "jsonl",
-        }
-    }
-
-    /// Returns the dialect's name where the format has dialects.
-    pub fn dialect(self) -> Option<&'static str> {
-        match self {
-            Self::PoslogNcrAcs => Some("ncr-acs"),
-            Self::PoslogFakes => Some("fakes"),
-            Self::JsonLines => None,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::PoslogNcrAcs => "poslog/ncr-acs",
-            Self::PoslogFakes => "poslog/fakes",
-            Self::JsonLines => "jsonl",
-        }
-    }
-}
 
 /// A store: its id, what its tills write, and where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +18,7 @@ pub struct StoreSpec {
     /// The store.
     pub id: StoreId,
     /// What its tills write.
-    pub format: TillFormat,
+    pub format: Dialect,
     /// Its local clock.
     pub zone: Tz,
 }
@@ -65,13 +26,13 @@ pub struct StoreSpec {
 impl StoreSpec {
     /// Returns a store in Berlin whose tills write JSON Lines.
     pub fn plain(id: StoreId) -> Self {
-        Self { id, format: TillFormat::JsonLines, zone: ZONE }
+        Self { id, format: Dialect::Jsonl, zone: ZONE }
     }
 }
 
 impl fmt::Display for StoreSpec {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}:{}", self.id, self.format.name(), self.zone)
+        write!(out, "{}:{}:{}", self.id, name(self.format), self.zone)
     }
 }
 
@@ -89,16 +50,40 @@ impl FromStr for StoreSpec {
         let id = StoreId::new(id).map_err(|error| wrong(error.to_string()))?;
         let mut store = Self::plain(id);
         if let Some(name) = parts.next() {
-            let found = TillFormat::ALL.into_iter().find(|format| format.name() == name);
-            store.format = found.ok_or_else(|| {
-                wrong(format!("{name:?} is not poslog/ncr-acs, poslog/fakes or jsonl"))
-            })?;
+            let found = format(name);
+            store.format = found
+                .ok_or_else(|| wrong(format!("{name:?} is none of {}", names().join(", "))))?;
         }
         if let Some(zone) = parts.next() {
             store.zone = zone.parse().map_err(|_| wrong(format!("{zone:?} is no IANA zone")))?;
         }
         Ok(store)
     }
+}
+
+/// Names a format and its dialect as a specification does.
+fn name(format: Dialect) -> String {
+    let dialect = format.dialect().map(|dialect| format!("/{dialect}"));
+    format!("{}{}", format.format(), dialect.unwrap_or_default())
+}
+
+/// Returns all that an agent can be configured for without a layout of its own: telegrams need one.
+fn formats() -> impl Iterator<Item = Dialect> {
+    Dialect::ALL.into_iter().filter(|format| *format != Dialect::Telegram)
+}
+
+fn names() -> Vec<String> {
+    formats().map(name).collect()
+}
+
+/// Finds a format by its name; the dialect may be left out where there is one that is meant.
+fn format(name: &str) -> Option<Dialect> {
+    let (format, dialect) = match name.split_once('/') {
+        Some((format, dialect)) => (format, Some(dialect)),
+        None => (name, None),
+    };
+    let found = Dialect::named(format, dialect)?;
+    formats().find(|format| *format == found)
 }
 
 impl Serialize for StoreSpec {
@@ -123,6 +108,9 @@ mod tests {
             ("10", "10:jsonl:Europe/Berlin"),
             ("10:poslog/fakes", "10:poslog/fakes:Europe/Berlin"),
             ("9:poslog/ncr-acs:America/New_York", "9:poslog/ncr-acs:America/New_York"),
+            ("9:escpos:Europe/Berlin", "9:escpos/rewe:Europe/Berlin"),
+            ("9:fiskaltrust", "9:fiskaltrust:Europe/Berlin"),
+            ("9:dsfinvk", "9:dsfinvk:Europe/Berlin"),
         ] {
             let store: StoreSpec = text.parse().unwrap();
             assert_eq!(store.to_string(), whole);
@@ -131,11 +119,23 @@ mod tests {
     }
 
     #[test]
+    fn every_format_is_named_and_found_again() {
+        for format in formats() {
+            let text = format!("9:{}:Europe/Vienna", name(format));
+            let store: StoreSpec = text.parse().unwrap();
+            assert_eq!((store.format, store.to_string()), (format, text));
+        }
+        assert_eq!(names().len(), 11);
+    }
+
+    #[test]
     fn a_wrong_specification_says_what_would_be_right() {
         for (text, part) in [
             ("", "a store id is empty"),
             ("a/b", "'/'"),
-            ("9:csv", "poslog/ncr-acs, poslog/fakes or jsonl"),
+            ("9:csv", "none of jsonl, poslog/fakes, poslog/ncr-acs, poslog/wn-tpnet, "),
+            ("9:telegram", "escpos/rewe, fiskaltrust, dsfinvk"),
+            ("9:poslog/sap", "poslog/v6"),
             ("9:jsonl:Berlin", "no IANA zone"),
         ] {
             let said = text.parse::<StoreSpec>().unwrap_err();

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use shared::ids::TillId;
 use shared::money::{Cents, Milli};
-use shared::receipt::{Line, Receipt};
+use shared::receipt::{CashMove, Line, Receipt};
 use shared::time::Timestamp;
 use shared::words::{LineKind, NotCounted, PaymentKind, Unit};
 
 use super::fiscal;
+use crate::shop::is_receipt_void;
 use tables::TABLES;
 
 /// A closing's key: till, time, number.
@@ -74,9 +75,10 @@ impl Export {
         self.masters(&key, first);
         for receipt in receipts {
             self.receipt(&key, receipt);
+            self.reference(&key, receipt, receipts);
         }
-        let counting: Vec<&Receipt> = receipts.iter().copied().filter(|one| one.counts).collect();
-        self.totals(&key, receipts, &counting);
+        let entering = receipts.iter().copied().filter(|one| bon_type(one).0 == "Beleg");
+        self.totals(&key, receipts, &entering.collect::<Vec<_>>());
     }
 
     fn stamp(&self, at: Timestamp) -> String {
@@ -104,8 +106,11 @@ impl Export {
         let (kind, name) = bon_type(receipt);
         let at = self.stamp(receipt.ended_at);
         let mut cells = vec![id.clone(), receipt.receipt.to_string(), kind.into(), name.into()];
-        cells.extend([receipt.till.to_string(), "0".into(), at.clone(), at.clone()]);
-        cells.extend(["91".into(), String::new(), comma(receipt.total_cents.0, 2)]);
+        let void = u8::from(is_receipt_void(receipt)).to_string();
+        let moved: Cents = receipt.cash_moves.iter().map(|moved| moved.cents).sum();
+        let total = Cents(receipt.total_cents.0 + moved.0);
+        cells.extend([receipt.till.to_string(), void, at.clone(), at.clone()]);
+        cells.extend(["91".into(), String::new(), comma(total.0, 2)]);
         cells.extend(std::iter::repeat_n(String::new(), 8));
         cells.push(String::new());
         self.row("transactions.csv", key, cells);
@@ -119,6 +124,9 @@ impl Export {
             self.line(key, &id, line);
         }
         self.rebates(key, &id, receipt);
+        for (moved, position) in receipt.cash_moves.iter().zip(1_u32..) {
+            self.moved(key, [&id, &position.to_string()], moved);
+        }
         for (kind, cents) in paid(receipt) {
             let amount = comma(cents.0, 2);
             let cells =
@@ -136,6 +144,32 @@ impl Export {
             ]);
             self.row("transactions_tse.csv", key, cells);
         }
+    }
+
+    /// Names the receipt that is taken back, where it is of the same closing: else its number is not
+    /// known here.
+    fn reference(&mut self, key: &Closing, receipt: &Receipt, all: &[&Receipt]) {
+        let Some(named) = &receipt.refers_to else { return };
+        let other = all.iter().find(|other| {
+            let of = (&other.till, &other.series, &other.receipt);
+            other.counts && of == (&named.till, &named.series, &named.receipt)
+        });
+        let Some(other) = other else { return };
+        let mut cells = vec![bon_id(receipt), String::new(), "Transaktion".into()];
+        cells.extend([String::new(), self.stamp(other.ended_at)]);
+        cells.extend([key[0].clone(), key[2].clone(), bon_id(other)]);
+        self.row("references.csv", key, cells);
+    }
+
+    /// Money put into the drawer or taken out is a line without goods and without VAT.
+    fn moved(&mut self, key: &Closing, [id, position]: [&str; 2], moved: &CashMove) {
+        let case = cash_case(moved);
+        let mut cells = vec![id.to_owned(), position.to_owned(), String::new(), case.into()];
+        cells.extend(["", case, "", "0", "0", "0", "", "", "", ""].map(String::from));
+        cells.extend(["1,000", "1,000", "Stk"].map(String::from));
+        cells.push(comma(moved.cents.0 * 1000, 5));
+        self.row("lines.csv", key, cells);
+        self.line_vat(key, [id, position, "5"], moved.cents);
     }
 
     fn line(&mut self, key: &Closing, id: &str, line: &Line) {
@@ -194,7 +228,9 @@ impl Export {
             let lines = lines.map(|line| (case(&line.kind), &line.vat_key, line.amount_cents));
             let parts = receipt.adjustments.iter();
             let parts = parts.map(|part| ("Rabatt", &part.vat_key, part.cents));
-            for (case, vat, cents) in lines.chain(parts) {
+            let moves = receipt.cash_moves.iter();
+            let moves = moves.map(|moved| (cash_case(moved), &None, moved.cents));
+            for (case, vat, cents) in lines.chain(parts).chain(moves) {
                 let vat = vat.as_ref().map_or("5", |key| key.as_str()).to_owned();
                 cases.entry((case, vat)).or_default().0 += cents.0;
             }
@@ -232,18 +268,27 @@ fn bon_id(receipt: &Receipt) -> String {
 
 fn bon_type(receipt: &Receipt) -> (&'static str, &'static str) {
     match &receipt.reason {
-        None => ("Beleg", ""),
+        None | Some(NotCounted::CashMove) => ("Beleg", ""),
         Some(NotCounted::Training) => ("AVTraining", ""),
         Some(NotCounted::Aborted) => ("AVBelegabbruch", ""),
         Some(NotCounted::Suspended) => ("AVSonstige", "Geparkt"),
         Some(
             NotCounted::Control
             | NotCounted::NoSale
-            | NotCounted::CashMove
             | NotCounted::Reprint
             | NotCounted::Other
             | NotCounted::Unknown(_),
         ) => ("AVSonstige", "Abmeldung"),
+    }
+}
+
+/// The business case of cash that moves without a sale.
+fn cash_case(moved: &CashMove) -> &'static str {
+    match moved.kind.as_str() {
+        "float" => "Anfangsbestand",
+        "drop" => "Geldtransit",
+        "paid_in" => "Einzahlung",
+        _ => "Auszahlung",
     }
 }
 
@@ -274,9 +319,12 @@ fn unit(unit: &Unit) -> &str {
     }
 }
 
-/// Change is taken off what was given: a till exports what it kept.
+/// Change is taken off what was given: a till exports what it kept, and what else its drawer got.
 fn paid(receipt: &Receipt) -> Vec<(&'static str, Cents)> {
     let mut kinds: BTreeMap<&'static str, Cents> = BTreeMap::new();
+    for moved in &receipt.cash_moves {
+        kinds.entry("Bar").or_default().0 += moved.cents.0;
+    }
     for payment in &receipt.payments {
         let kind = match payment.kind {
             PaymentKind::Cash | PaymentKind::Change | PaymentKind::Cashback => "Bar",

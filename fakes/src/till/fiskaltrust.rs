@@ -7,17 +7,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::money::Cents;
-use shared::receipt::{Line, Receipt};
+use shared::receipt::{CashMove, Line, Receipt};
 use shared::time::Timestamp;
 use shared::words::{LineKind, NotCounted, PaymentKind, Unit};
 
 use super::fiscal;
+use crate::shop::is_receipt_void;
 
 /// The country, `DE`, in the highest bytes of every code.
 const GERMANY: i64 = 0x4445 << 48;
 /// No call opened the transaction before.
 const IMPLICIT: i64 = 1 << 32;
 const TRAINING: i64 = 0x2_0000;
+/// Takes a whole earlier receipt back.
+const VOID: i64 = 0x4_0000;
 /// Ticks of .NET (100 ns since the year 1) at the start of Unix time.
 const TICKS_AT_1970: i64 = 621_355_968_000_000_000;
 const TICKS_PER_MILLI: i64 = 10_000;
@@ -78,9 +81,12 @@ fn request(receipt: &Receipt) -> String {
         let key = part.vat_key.as_ref().map(|key| key.as_str());
         charges.push(rebate("Mitarbeiterrabatt", (key, bp(key)), part.cents));
     }
+    charges.extend(receipt.cash_moves.iter().map(moved));
     let idle = matches!(receipt.reason, Some(NotCounted::Control));
     let charges = if idle { Vec::new() } else { charges };
-    let pays: Vec<String> = receipt.payments.iter().map(|one| pay(&one.kind, one.cents)).collect();
+    let drawer = receipt.cash_moves.iter().map(|moved| pay(&PaymentKind::Cash, moved.cents));
+    let pays = receipt.payments.iter().map(|one| pay(&one.kind, one.cents)).chain(drawer);
+    let pays: Vec<String> = pays.collect();
     format!(
         "{{\"ftCashBoxID\":\"{}\",\"cbTerminalID\":{},\"cbReceiptReference\":{},\"cbReceiptMoment\":\"{}\",\"cbChargeItems\":[{}],\"cbPayItems\":[{}],\"ftReceiptCase\":{},\"cbReceiptAmount\":{},\"cbUser\":\"Bedienung 91\",\"cbArea\":{}}}",
         fiscal::uuid(&format!("cashbox/{}/{}", receipt.store, receipt.till)),
@@ -98,6 +104,7 @@ fn request(receipt: &Receipt) -> String {
 /// A parked receipt is an order, a given up one a transaction that failed, a sign-off a protocol.
 fn receipt_case(receipt: &Receipt) -> i64 {
     let case = match &receipt.reason {
+        None if is_receipt_void(receipt) => 0x01 | VOID | IMPLICIT,
         None => 0x01 | IMPLICIT,
         Some(NotCounted::Training) => 0x01 | TRAINING | IMPLICIT,
         Some(NotCounted::Suspended) => 0x10 | IMPLICIT,
@@ -148,6 +155,21 @@ fn charge(line: &Line) -> String {
         GERMANY | group | rate(key),
         text(barcode.trim_start_matches('0')),
         text(barcode.strip_prefix('0').unwrap_or(barcode)),
+    )
+}
+
+/// Money put into the drawer or taken out, by what it is for.
+fn moved(moved: &CashMove) -> String {
+    let (case, name) = match moved.kind.as_str() {
+        "float" => (0x90, "Anfangsbestand"),
+        "drop" => (0x93, "Geldtransit"),
+        "paid_in" => (0x95, "Einzahlung"),
+        _ => (0x96, "Auszahlung"),
+    };
+    format!(
+        "{{\"Quantity\":1.0,\"Description\":\"{name}\",\"Amount\":{}00,\"VATRate\":0.0,\"ftChargeItemCase\":{}}}",
+        moved.cents,
+        GERMANY | case,
     )
 }
 

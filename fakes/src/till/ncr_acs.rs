@@ -4,10 +4,10 @@
 use chrono_tz::Tz;
 use shared::money::{Cents, Milli};
 use shared::receipt::{Line, Payment, Receipt};
-use shared::words::{LineKind, PaymentKind, Unit};
+use shared::words::{LineKind, NotCounted, PaymentKind, Unit};
 
 use super::local_time;
-use super::xml::Xml;
+use super::xml::{Xml, cash_moved};
 
 const ROOT: &str = "POSLog xmlns:poslog=\"http://www.nrf-arts.org/IXRetail/namespace/\" \
     xmlns=\"http://www.nrf-arts.org/IXRetail/namespace/\" \
@@ -36,6 +36,8 @@ fn transaction(xml: &mut Xml, receipt: &Receipt, zone: Tz) {
     xml.leaf("CurrencyCode", "USD");
     if receipt.counts {
         retail(xml, receipt, &ended);
+    } else if receipt.reason == Some(NotCounted::CashMove) {
+        cash_moved(xml, &receipt.cash_moves, |cents| ("", cents.to_string()));
     } else {
         xml.open("ControlTransaction Version=\"2.1\"");
         xml.leaf("ReasonCode", "SignOff/On Aborted");

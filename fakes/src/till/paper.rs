@@ -7,6 +7,7 @@ use shared::receipt::{Line, Receipt};
 use shared::words::{LineKind, NotCounted, PaymentKind, Unit};
 
 use super::{fiscal, local_time};
+use crate::shop::is_receipt_void;
 
 /// Characters of a line.
 const WIDTH: usize = 38;
@@ -30,6 +31,13 @@ const WORDS: [&str; 10] = [
 pub(super) fn lines(receipt: &Receipt, zone: Tz) -> Option<Vec<String>> {
     let mut paper = Vec::new();
     head(&mut paper, receipt)?;
+    if receipt.reason == Some(NotCounted::CashMove) {
+        let moved = receipt.cash_moves.iter().map(|moved| moved.cents).sum::<Cents>();
+        paper.push(summed("BETRAG", moved.abs()));
+        foot(&mut paper, receipt, zone);
+        return Some(paper);
+    }
+    paper.push(format!("{:>width$}", "EUR", width = WIDTH - 3));
     for line in &receipt.lines {
         item(&mut paper, line);
     }
@@ -38,10 +46,14 @@ pub(super) fn lines(receipt: &Receipt, zone: Tz) -> Option<Vec<String>> {
         paper.push(priced(" Mitarbeiterrabatt 5%", part.cents, letter));
     }
     paper.push("-".repeat(WIDTH));
+    if receipt.reason == Some(NotCounted::Aborted) {
+        paper.push(centred("*** BONABBRUCH ***"));
+    }
     paper.push(summed("SUMME", receipt.total_cents));
     paper.push("=".repeat(WIDTH));
     for payment in &receipt.payments {
-        paper.push(summed(tender(&payment.kind), payment.cents.abs()));
+        let (name, goes_back) = tender(&payment.kind);
+        paper.push(summed(name, if goes_back { -payment.cents } else { payment.cents }));
     }
     if receipt.counts {
         vat_table(&mut paper, receipt);
@@ -53,25 +65,26 @@ pub(super) fn lines(receipt: &Receipt, zone: Tz) -> Option<Vec<String>> {
 
 /// A copy and whatever is no sale say so above all else.
 fn head(paper: &mut Vec<String>, receipt: &Receipt) -> Option<()> {
+    let taken_out = receipt.cash_moves.iter().any(|moved| moved.cents < Cents::ZERO);
     let banner = match &receipt.reason {
+        None if is_receipt_void(receipt) => Some("*** STORNO ***"),
         None => None,
+        // The slip has two words where a till knows more reasons.
+        Some(NotCounted::CashMove) if taken_out => Some("AUSZAHLUNG"),
+        Some(NotCounted::CashMove) => Some("EINZAHLUNG"),
         Some(NotCounted::Reprint) => Some("*** DUPLIKAT ***"),
         Some(NotCounted::Training) => Some("*** TRAINING ***"),
-        Some(NotCounted::Aborted) => Some("*** ABBRUCH ***"),
+        // Only what is printed already tells what was given up: the word stands behind it.
+        Some(NotCounted::Aborted) => None,
         Some(NotCounted::Suspended) => Some("*** PARKBON ***"),
         Some(
-            NotCounted::Control
-            | NotCounted::NoSale
-            | NotCounted::CashMove
-            | NotCounted::Other
-            | NotCounted::Unknown(_),
+            NotCounted::Control | NotCounted::NoSale | NotCounted::Other | NotCounted::Unknown(_),
         ) => return None,
     };
     paper.extend(banner.map(centred));
     paper.push(centred("Frischmarkt"));
     paper.push(centred("Marktstraße 1, 12345 Musterstadt"));
     paper.push(centred("UID Nr.: DE123456789"));
-    paper.push(format!("{:>width$}", "EUR", width = WIDTH - 3));
     Some(())
 }
 
@@ -138,12 +151,13 @@ fn letter(vat_key: Option<&str>) -> &'static str {
     }
 }
 
-fn tender(kind: &PaymentKind) -> &'static str {
+/// Returns a tender's words, and whether they stand for money that goes back.
+fn tender(kind: &PaymentKind) -> (&'static str, bool) {
     match kind {
-        PaymentKind::Cash => "Geg. BAR",
-        PaymentKind::Change | PaymentKind::Cashback => "Rückgeld BAR",
-        PaymentKind::Girocard => "Geg. EC-Cash",
-        PaymentKind::Credit => "Geg. VISA",
+        PaymentKind::Cash => ("Geg. BAR", false),
+        PaymentKind::Change | PaymentKind::Cashback => ("Rückgeld BAR", true),
+        PaymentKind::Girocard => ("Geg. EC-Cash", false),
+        PaymentKind::Credit => ("Geg. VISA", false),
         PaymentKind::Mobile
         | PaymentKind::GiftCard
         | PaymentKind::Voucher
@@ -152,7 +166,7 @@ fn tender(kind: &PaymentKind) -> &'static str {
         | PaymentKind::Points
         | PaymentKind::Prepayment
         | PaymentKind::Other
-        | PaymentKind::Unknown(_) => "Geg. Gutschein",
+        | PaymentKind::Unknown(_) => ("Geg. Gutschein", false),
     }
 }
 

@@ -7,7 +7,8 @@ use shared::receipt::{Adjustment, Line, Payment, Receipt};
 use shared::words::{LineKind, NotCounted, Unit};
 
 use super::local_time;
-use super::xml::Xml;
+use super::xml::{Xml, cash_moved, taken_back};
+use crate::shop::{is_receipt_void, turned};
 
 pub(super) fn file(receipts: &[Receipt], zone: Tz) -> String {
     let mut xml = Xml::default();
@@ -34,6 +35,9 @@ fn transaction(xml: &mut Xml, receipt: &Receipt, zone: Tz) {
     xml.leaf("EndDateTime", local_time(receipt.ended_at, zone));
     match status(receipt) {
         Some(status) => retail(xml, receipt, status),
+        None if receipt.reason == Some(NotCounted::CashMove) => {
+            cash_moved(xml, &receipt.cash_moves, |cents| ("", cents.to_string()));
+        }
         None => {
             xml.open("ControlTransaction");
             xml.leaf("ReasonCode", "SignOff");
@@ -46,6 +50,7 @@ fn transaction(xml: &mut Xml, receipt: &Receipt, zone: Tz) {
 /// Returns nothing for a number without goods.
 fn status(receipt: &Receipt) -> Option<&'static str> {
     match &receipt.reason {
+        None if is_receipt_void(receipt) => Some("PostVoided"),
         None | Some(NotCounted::Training) => Some("Finished"),
         Some(NotCounted::Aborted) => Some("Canceled"),
         Some(NotCounted::Suspended) => Some("Suspended"),
@@ -60,24 +65,30 @@ fn status(receipt: &Receipt) -> Option<&'static str> {
     }
 }
 
+/// A receipt that takes back another one repeats its lines and tenders; only the total is turned.
 fn retail(xml: &mut Xml, receipt: &Receipt, status: &str) {
     xml.open(&format!("RetailTransaction TransactionStatus=\"{status}\""));
+    let is_void = is_receipt_void(receipt);
+    let told = if is_void { &turned(receipt) } else { receipt };
     let mut position = 0;
-    for line in &receipt.lines {
+    for line in &told.lines {
         position = line.position;
         goods(xml, line);
     }
-    for adjustment in &receipt.adjustments {
+    for adjustment in &told.adjustments {
         position += 1;
         discount(xml, adjustment, position);
     }
-    for payment in &receipt.payments {
+    for payment in &told.payments {
         position += 1;
         tender(xml, payment, position);
     }
     let tax: Cents = receipt.vat.iter().map(|vat| vat.tax_cents).sum();
     xml.leaf("Total TotalType=\"TransactionGrandAmount\"", receipt.total_cents);
     xml.leaf("Total TotalType=\"TransactionTaxAmount\"", tax.abs());
+    if let Some(other) = receipt.refers_to.as_ref().filter(|_| is_void) {
+        taken_back(xml, other, receipt.business_day);
+    }
     xml.close("RetailTransaction");
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use shared::ids::TillId;
 use shared::money::{Cents, Milli};
-use shared::receipt::{Line, Receipt};
+use shared::receipt::{Line, Receipt, ReceiptReference};
 use shared::time::Minute;
 use shared::words::{LineKind, PaymentKind};
 
@@ -29,6 +29,10 @@ pub struct Carries {
     pub change: bool,
     /// Which kind of card paid; else any.
     pub cards: bool,
+    /// What cash was moved for; else only whether it came or went.
+    pub cash_reasons: bool,
+    /// Which receipt is taken back by another one; else only that its amounts are turned.
+    pub taken_back: bool,
 }
 
 /// What a till did in a minute, as far as a format can say.
@@ -44,6 +48,10 @@ pub struct Figures {
     pub lines: BTreeMap<LineKey, (Milli, Cents)>,
     /// What was paid, by kind.
     pub payments: BTreeMap<PaymentKind, Cents>,
+    /// What was put into the drawer and taken out beside sales, by what for.
+    pub cash_moves: BTreeMap<String, Cents>,
+    /// Receipts that were taken back, in the order of those that do.
+    pub taken_back: Vec<ReceiptReference>,
 }
 
 /// What is known of a line.
@@ -66,6 +74,8 @@ impl Carries {
         void_or_return: true,
         change: true,
         cards: true,
+        cash_reasons: true,
+        taken_back: true,
     };
 
     /// Returns what a dialect can say; the table stands in the module's documentation.
@@ -77,16 +87,22 @@ impl Carries {
                 line_discount: false,
                 change: false,
                 cards: false,
+                taken_back: false,
                 ..Self::ALL
             },
             Dialect::WnTpnet | Dialect::Gk | Dialect::V6 => Self { change: false, ..Self::ALL },
             Dialect::Roqqio => Self { voided_lines: false, ..Self::ALL },
             Dialect::Visma => Self { voided_lines: false, change: false, ..Self::ALL },
-            Dialect::Escpos => {
-                Self { gtin: false, line_discount: false, void_or_return: false, ..Self::ALL }
-            }
+            Dialect::Escpos => Self {
+                gtin: false,
+                line_discount: false,
+                void_or_return: false,
+                cash_reasons: false,
+                taken_back: false,
+                ..Self::ALL
+            },
             Dialect::Fiskaltrust => {
-                Self { line_discount: false, void_or_return: false, ..Self::ALL }
+                Self { line_discount: false, void_or_return: false, taken_back: false, ..Self::ALL }
             }
             Dialect::Dsfinvk => Self { change: false, ..Self::ALL },
         }
@@ -102,19 +118,27 @@ impl Carries {
             void_or_return: self.void_or_return && other.void_or_return,
             change: self.change && other.change,
             cards: self.cards && other.cards,
+            cash_reasons: self.cash_reasons && other.cash_reasons,
+            taken_back: self.taken_back && other.taken_back,
         }
     }
 }
 
-/// Sums the receipts that count by till and minute, as far as `carries` reaches.
+/// Sums the receipts that count, and the cash that moved beside them, by till and minute, as far as
+/// `carries` reaches.
 pub fn figures<'a>(
     receipts: impl IntoIterator<Item = &'a Receipt>,
     carries: Carries,
 ) -> BTreeMap<(TillId, Minute), Figures> {
     let mut minutes: BTreeMap<(TillId, Minute), Figures> = BTreeMap::new();
-    for receipt in receipts.into_iter().filter(|receipt| receipt.counts) {
+    let says = |receipt: &&Receipt| receipt.counts || !receipt.cash_moves.is_empty();
+    for receipt in receipts.into_iter().filter(says) {
         let minute = (receipt.till.clone(), receipt.ended_at.minute());
-        minutes.entry(minute).or_default().add(receipt, carries);
+        let figures = minutes.entry(minute).or_default();
+        figures.move_cash(receipt, carries);
+        if receipt.counts {
+            figures.add(receipt, carries);
+        }
     }
     for figures in minutes.values_mut() {
         figures.lines.retain(|_, (quantity, cents)| quantity.0 != 0 || cents.0 != 0);
@@ -133,9 +157,18 @@ impl Figures {
                 self.add_line(line, carries);
             }
         }
+        self.taken_back.extend(receipt.refers_to.clone().filter(|_| carries.taken_back));
         for payment in &receipt.payments {
             let kind = paid_by(&payment.kind, carries);
             self.payments.entry(kind).or_default().0 += payment.cents.0;
+        }
+    }
+
+    fn move_cash(&mut self, receipt: &Receipt, carries: Carries) {
+        for moved in &receipt.cash_moves {
+            let way = if moved.cents < Cents::ZERO { "out" } else { "in" };
+            let reason = if carries.cash_reasons { moved.kind.as_str() } else { way };
+            self.cash_moves.entry(reason.to_owned()).or_default().0 += moved.cents.0;
         }
     }
 
@@ -162,10 +195,21 @@ fn paid_by(kind: &PaymentKind, carries: Carries) -> PaymentKind {
 }
 
 fn key(line: &Line, carries: Carries) -> LineKey {
-    let unsaid = line.kind == LineKind::Return && !carries.void_or_return;
+    let back = line.amount_cents < Cents::ZERO;
+    let unsaid = |kind: LineKind| line.kind == kind && !carries.void_or_return;
+    // A deposit that is taken back and one that is given back look the same.
+    let kind = if unsaid(LineKind::Return) {
+        LineKind::Sale
+    } else if unsaid(LineKind::Deposit) && back {
+        LineKind::DepositRefund
+    } else if unsaid(LineKind::DepositRefund) && !back {
+        LineKind::Deposit
+    } else {
+        line.kind.clone()
+    };
     LineKey {
         article: carries.gtin.then(|| line.article.to_string()),
-        kind: if unsaid { LineKind::Sale } else { line.kind.clone() },
+        kind,
         void: carries.void_or_return.then_some(line.void),
         unit: line.unit.to_string(),
         vat_key: line.vat_key.as_ref().filter(|_| carries.vat_key).map(ToString::to_string),

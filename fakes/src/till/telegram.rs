@@ -55,6 +55,14 @@ fn payload(receipt: &Receipt) -> String {
     for payment in &receipt.payments {
         fields.extend(["P".to_owned(), payment.kind.to_string(), payment.cents.0.to_string()]);
     }
+    for moved in &receipt.cash_moves {
+        fields.extend(["M".to_owned(), moved.kind.to_string(), moved.cents.0.to_string()]);
+    }
+    if let Some(other) = &receipt.refers_to {
+        let named = [other.till.to_string(), other.series.to_string(), other.receipt.to_string()];
+        fields.push("V".to_owned());
+        fields.extend(named);
+    }
     fields.push("E".to_owned());
     let clean = |field: String| field.replace([';', '\u{2}', '\u{3}'], ",");
     fields.into_iter().map(clean).collect::<Vec<_>>().join(";")

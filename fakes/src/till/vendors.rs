@@ -10,6 +10,8 @@ use shared::words::{LineKind, NotCounted, PaymentKind, Unit};
 use super::local_time;
 use super::voids::{Fate, fates};
 use super::xml::Xml;
+use super::xml::{cash_moved, taken_back};
+use crate::shop::{is_receipt_void, turned};
 
 /// Whose POSLog it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +125,7 @@ impl Writer<'_> {
         }
         match status(receipt) {
             Some(status) => self.retail(receipt, status),
+            None if receipt.reason == Some(NotCounted::CashMove) => self.cash(receipt),
             None => self.control(),
         }
         if roqqio {
@@ -171,17 +174,27 @@ impl Writer<'_> {
         self.xml.close("ControlTransaction");
     }
 
+    fn cash(&mut self, receipt: &Receipt) {
+        let vendor = self.vendor;
+        cash_moved(self.xml, &receipt.cash_moves, |cents| {
+            (vendor.currency(cents), vendor.amount(cents))
+        });
+    }
+
+    /// A receipt that takes back another one repeats its lines and tenders; only totals are turned.
     fn retail(&mut self, receipt: &Receipt, status: &str) {
         self.xml.open(&format!("RetailTransaction TransactionStatus=\"{status}\""));
-        for (line, fate) in receipt.lines.iter().zip(fates(&receipt.lines)) {
+        let is_void = is_receipt_void(receipt);
+        let told = if is_void { &turned(receipt) } else { receipt };
+        for (line, fate) in told.lines.iter().zip(fates(&told.lines)) {
             self.line(line, fate);
         }
-        let mut position = receipt.lines.last().map_or(0, |line| line.position);
-        for adjustment in &receipt.adjustments {
+        let mut position = told.lines.last().map_or(0, |line| line.position);
+        for adjustment in &told.adjustments {
             position += 1;
             self.discount(adjustment, position);
         }
-        for payment in &receipt.payments {
+        for payment in &told.payments {
             position += 1;
             self.tender(payment, position);
         }
@@ -194,6 +207,9 @@ impl Writer<'_> {
         ] {
             let text = self.vendor.amount(cents);
             self.xml.leaf(&format!("Total TotalType=\"{name}\""), text);
+        }
+        if let Some(other) = receipt.refers_to.as_ref().filter(|_| is_void) {
+            taken_back(self.xml, other, receipt.business_day);
         }
         self.xml.close("RetailTransaction");
     }
@@ -217,7 +233,15 @@ impl Writer<'_> {
             (Vendor::WnTpnet, Unit::Kilograms) => " WN:WeightFlag=\"true\"",
             (_, _) => "",
         };
-        self.xml.open(&format!("LineItem EntryMethod=\"Scanned\"{flags}{weighed}"));
+        // TP.net repeats for its statistics what was taken back before it reached the receipt.
+        let twin = self.vendor == Vendor::WnTpnet && fate == Fate::TakesBack { at_once: true };
+        for statistic in ["", " WN:StatisticFlag=\"true\""].iter().take(1 + usize::from(twin)) {
+            self.xml.open(&format!("LineItem EntryMethod=\"Scanned\"{flags}{weighed}{statistic}"));
+            self.numbered(line);
+        }
+    }
+
+    fn numbered(&mut self, line: &Line) {
         if self.vendor != Vendor::Roqqio {
             self.xml.leaf("SequenceNumber", line.position);
         }
@@ -330,6 +354,7 @@ impl Writer<'_> {
 /// Returns nothing for a number without goods.
 fn status(receipt: &Receipt) -> Option<&'static str> {
     match &receipt.reason {
+        None if is_receipt_void(receipt) => Some("PostVoided"),
         None | Some(NotCounted::Training) => Some("Finished"),
         Some(NotCounted::Aborted) => Some("Canceled"),
         Some(NotCounted::Suspended) => Some("Suspended"),

@@ -1,6 +1,11 @@
-//! Writing XML: elements, attributes and escaped text. Knows nothing of receipts.
+//! Writing XML: elements, attributes and escaped text, and the two parts of POSLog that all vendors
+//! write alike.
 
 use std::fmt::Display;
+
+use shared::money::Cents;
+use shared::receipt::{CashMove, ReceiptReference};
+use shared::time::BusinessDay;
 
 /// A document as it grows.
 #[derive(Debug, Default)]
@@ -39,6 +44,38 @@ impl Xml {
     pub(super) fn finish(self) -> String {
         self.text
     }
+}
+
+/// Writes money that was put into the drawer or taken out; what for stands in the element's name, so
+/// that the amount has no sign. `amount` says how a vendor writes one: its currency and its digits.
+pub(super) fn cash_moved(
+    xml: &mut Xml,
+    moves: &[CashMove],
+    amount: impl Fn(Cents) -> (&'static str, String),
+) {
+    xml.open("TenderControlTransaction");
+    for moved in moves {
+        let element = match moved.kind.as_str() {
+            "float" => "TenderLoan",
+            "drop" => "SafeDrop",
+            "paid_in" => "PaidIn",
+            _ => "PaidOut",
+        };
+        let (currency, digits) = amount(moved.cents.abs());
+        xml.open(element);
+        xml.leaf(&format!("Amount{currency}"), digits);
+        xml.close(element);
+    }
+    xml.close("TenderControlTransaction");
+}
+
+/// Names the receipt that another one takes back as a whole.
+pub(super) fn taken_back(xml: &mut Xml, other: &ReceiptReference, day: BusinessDay) {
+    xml.open("TransactionLink ReasonCode=\"Voided\"");
+    xml.leaf("WorkstationID", &other.till);
+    xml.leaf("BusinessDayDate", day);
+    xml.leaf("SequenceNumber", &other.receipt);
+    xml.close("TransactionLink");
 }
 
 fn escape(value: &str, text: &mut String) {

@@ -76,8 +76,13 @@ fn a_day_holds_everything_that_goes_wrong() {
     let played = play(&plan(Country::Germany, 7), 600);
     let receipts: Vec<&Receipt> = played.iter().flat_map(|(_, minute)| &minute.receipts).collect();
     let reasons: BTreeSet<_> = receipts.iter().filter_map(|one| one.reason.clone()).collect();
-    let expected =
-        [NotCounted::Suspended, NotCounted::Aborted, NotCounted::Training, NotCounted::Control];
+    let expected = [
+        NotCounted::Suspended,
+        NotCounted::Aborted,
+        NotCounted::Training,
+        NotCounted::Control,
+        NotCounted::CashMove,
+    ];
     assert_eq!(reasons, expected.into());
     let lines = || receipts.iter().filter(|one| one.counts).flat_map(|one| &one.lines);
     let kinds: BTreeSet<_> = lines().map(|line| line.kind.clone()).collect();
@@ -101,12 +106,51 @@ fn a_day_holds_everything_that_goes_wrong() {
 }
 
 #[test]
+fn what_is_taken_back_as_a_whole_names_a_receipt_before_it_and_turns_all_of_it() {
+    let receipts = receipts(Country::Germany);
+    let mut seen = 0;
+    for (at, void) in receipts.iter().enumerate() {
+        let Some(named) = &void.refers_to else { continue };
+        assert!(void.flags.iter().any(|flag| flag.as_str() == "receipt_void"));
+        let of = |one: &&Receipt| {
+            (&one.till, &one.series, &one.receipt) == (&named.till, &named.series, &named.receipt)
+        };
+        let other = receipts[..at].iter().rfind(of).unwrap();
+        assert!(other.counts && other.ended_at <= void.ended_at);
+        assert_eq!(other.total_cents, -void.total_cents);
+        for (line, turned) in other.lines.iter().zip(&void.lines) {
+            assert_eq!((&line.article, &line.kind), (&turned.article, &turned.kind));
+            assert_eq!(line.quantity_milli, -turned.quantity_milli);
+            assert_eq!(line.amount_cents, -turned.amount_cents);
+        }
+        seen += 1;
+    }
+    assert!(seen > 10, "{seen}");
+}
+
+#[test]
+fn cash_comes_and_goes_by_its_reason_and_some_pay_by_two_means() {
+    let receipts = receipts(Country::Germany);
+    let moved = || receipts.iter().flat_map(|one| &one.cash_moves);
+    let kinds: BTreeSet<&str> = moved().map(|moved| moved.kind.as_str()).collect();
+    assert_eq!(kinds, ["drop", "float", "paid_in", "paid_out"].into());
+    for moved in moved() {
+        let goes_out = ["drop", "paid_out"].contains(&moved.kind.as_str());
+        assert_eq!(moved.cents < Cents::ZERO, goes_out, "{moved:?}");
+    }
+    let paid_in_full = |one: &&Receipt| one.payments.iter().all(|paid| paid.cents > Cents::ZERO);
+    let two = receipts.iter().filter(paid_in_full).filter(|one| one.payments.len() == 2);
+    assert!(two.count() > 10);
+}
+
+#[test]
 fn ready_made_minutes_hold_what_the_receipts_hold() {
     let stream = StreamId::from_uuid(uuid::Uuid::from_u128(7));
     let mut numbering = Numbering { stream, next: Sequence::FIRST };
     for (minute, played) in play(&plan(Country::Germany, 7), 60) {
         let counting: Vec<Receipt> =
             played.receipts.iter().filter(|receipt| receipt.counts).cloned().collect();
+        let moves: usize = played.receipts.iter().map(|receipt| receipt.cash_moves.len()).sum();
         let bucket = Bucket {
             store: StoreId::new("10").unwrap(),
             minute,
@@ -120,6 +164,9 @@ fn ready_made_minutes_hold_what_the_receipts_hold() {
         assert_eq!(total, counting.iter().map(|receipt| receipt.total_cents).sum());
         let lines: u64 = batches.iter().flat_map(|batch| &batch.sales).map(|row| row.lines).sum();
         assert_eq!(lines, counting.iter().map(|receipt| receipt.lines.len() as u64).sum::<u64>());
+        let moved: usize =
+            batches.iter().flat_map(|batch| &batch.tills).map(|till| till.cash_moves.len()).sum();
+        assert_eq!(moved, moves, "cash moves");
         for till in batches.iter().flat_map(|batch| &batch.tills) {
             assert_eq!(till.receipt_count, till.receipts.count() + till.receipt_ids.len() as u64);
             let paid: Cents = till.payments.iter().map(|payment| payment.cents).sum();

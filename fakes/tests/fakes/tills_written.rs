@@ -128,6 +128,9 @@ fn items(elements: &Elements) -> Vec<Item> {
 
 /// Signs an item as the vendor means it, by the table of sign conventions.
 fn signed(dialect: Dialect, item: &Item) -> (Cents, Milli) {
+    if item.flags.get("WN:StatisticFlag").is_some_and(|value| value == "true") {
+        return (Cents::ZERO, Milli::ZERO);
+    }
     let flag = |name: &str| item.flags.get(name).is_some_and(|value| value == "true");
     let by_flags = item.returned != flag("VoidFlag");
     let minus = if dialect == Dialect::Roqqio { item.quantity < Milli::ZERO } else { by_flags };
@@ -139,6 +142,21 @@ fn signed(dialect: Dialect, item: &Item) -> (Cents, Milli) {
     }
     let quantity = item.quantity.abs();
     if minus { (-item.amount, -quantity) } else { (item.amount, quantity) }
+}
+
+/// What a `TenderControlTransaction` puts into the drawer; what takes out has another name, no sign.
+fn drawer(elements: &Elements) -> Cents {
+    let mut cash = Cents::ZERO;
+    let mut sign = 0;
+    for (name, _, text) in elements {
+        match name.as_str() {
+            "PaidIn" | "TenderLoan" => sign = 1,
+            "PaidOut" | "SafeDrop" => sign = -1,
+            "Amount" => cash.0 += sign * cents(text).0,
+            _ => {}
+        }
+    }
+    cash
 }
 
 const VENDORS: [Dialect; 5] =
@@ -154,10 +172,12 @@ fn every_vendors_lines_make_its_grand_totals_by_its_own_signs() {
             assert_eq!(value(elements, "SequenceNumber").unwrap(), receipt.receipt.as_str());
             let retail = elements.iter().find(|element| element.0 == "RetailTransaction");
             let Some((_, attributes, _)) = retail else {
-                assert_eq!(receipt.reason, Some(NotCounted::Control));
+                assert!(matches!(receipt.reason, Some(NotCounted::Control | NotCounted::CashMove)));
+                assert_eq!(drawer(elements), receipt.cash_moves.iter().map(|one| one.cents).sum());
                 continue;
             };
-            let finished = attributes["TransactionStatus"] == "Finished";
+            let post_voided = attributes["TransactionStatus"] == "PostVoided";
+            let finished = post_voided || attributes["TransactionStatus"] == "Finished";
             let training = elements[0].1.contains_key("TrainingModeFlag");
             assert_eq!(receipt.counts, finished && !training);
             let total = elements.iter().find(|element| {
@@ -166,11 +186,22 @@ fn every_vendors_lines_make_its_grand_totals_by_its_own_signs() {
             let total = cents(&total.unwrap().2);
             assert_eq!(total, receipt.total_cents);
             let parts = items(elements);
-            let made: Cents = parts.iter().map(|item| signed(dialect, item).0).sum();
+            let signed = |item: &Item| match (signed(dialect, item), post_voided) {
+                (figures, false) => figures,
+                // It repeats the lines of the receipt that it takes back.
+                ((cents, milli), true) => (-cents, -milli),
+            };
+            let link = elements.iter().position(|element| element.0 == "TransactionLink");
+            assert_eq!(link.is_some(), post_voided);
+            let named = link.map(|at| elements[at..].iter().find(|one| one.0 == "SequenceNumber"));
+            let named = named.flatten().map(|(_, _, number)| number.as_str());
+            let other = receipt.refers_to.as_ref().map(|other| other.receipt.as_str());
+            assert_eq!(named, other);
+            let made: Cents = parts.iter().map(|item| signed(item).0).sum();
             assert_eq!(made, total, "{dialect:?} {elements:?}");
             let goods = |deposit| {
                 let wanted = parts.iter().filter(|item| item.deposit == deposit);
-                wanted.map(|item| signed(dialect, item).1.0).sum::<i64>()
+                wanted.map(|item| signed(item).1.0).sum::<i64>()
             };
             let rung = |deposit| {
                 let lines = receipt.lines.iter().filter(|line| {
@@ -207,6 +238,8 @@ fn vendors_write_voids_signs_and_clocks_as_the_notes_have_them() {
         } else {
             assert!(negative == 0 && flagged("VoidFlag") >= voids);
         }
+        let twins = all.iter().filter(|item| item.flags.contains_key("WN:StatisticFlag")).count();
+        assert_eq!(twins > 5, dialect == Dialect::WnTpnet, "{dialect:?}");
         assert!(all.iter().all(|item| item.amount >= Cents::ZERO));
         let ended = read.iter().map(|one| value(one, "EndDateTime").unwrap()).next().unwrap();
         let morning = if dialect == Dialect::Roqqio { "T08:" } else { "T09:" };
@@ -278,6 +311,15 @@ fn a_printed_slip_adds_up_and_says_whose_it_is() {
         let slips = slips(&Dialect::Escpos.file(&receipts, ZONE));
         assert_eq!(slips.len(), printed_ones.clone().count());
         for ((text, code), receipt) in slips.iter().zip(printed_ones) {
+            if receipt.reason == Some(NotCounted::CashMove) {
+                let moved = receipt.cash_moves[0].cents;
+                let word = if moved < Cents::ZERO { "AUSZAHLUNG" } else { "EINZAHLUNG" };
+                let amount = text.lines().find_map(|line| line.strip_prefix("BETRAG")).unwrap();
+                assert_eq!(printed(amount.rsplit_once(' ').unwrap().1), moved.abs());
+                assert!(text.contains(word) && code.is_none() && !text.contains("SUMME"), "{text}");
+                continue;
+            }
+            assert_eq!(text.contains("STORNO"), receipt.refers_to.is_some());
             let (items, rest) = text.split_once("\n-----").unwrap();
             let (_, items) = items.split_once("EUR\n").unwrap();
             let mut made = Cents::ZERO;
@@ -413,7 +455,9 @@ fn an_exports_tables_agree_with_each_other_and_with_the_till() {
             .filter(|row| row["BON_TYP"] == "Beleg")
             .map(|row| (row["BON_ID"].as_str(), row["UMS_BRUTTO"].as_str()))
             .collect();
-        assert_eq!(sales.len(), counting(&receipts).count());
+        let moves = || receipts.iter().flat_map(|one| &one.cash_moves);
+        assert_eq!(sales.len(), counting(&receipts).count() + moves().count());
+        let moved: i64 = moves().map(|moved| moved.cents.0).sum();
         let mut made: BTreeMap<&str, i64> = BTreeMap::new();
         let taxed = table(&files, "lines_vat.csv");
         for row in &taxed {
@@ -427,7 +471,7 @@ fn an_exports_tables_agree_with_each_other_and_with_the_till() {
         }
         let cases = table(&files, "businesscases.csv");
         let cases: i64 = cases.iter().map(|row| fine(&row["Z_UMS_BRUTTO"])).sum();
-        let total: i64 = counting(&receipts).map(|one| one.total_cents.0).sum();
+        let total: i64 = counting(&receipts).map(|one| one.total_cents.0).sum::<i64>() + moved;
         assert_eq!(cases, total * 1000);
         let paid = table(&files, "datapayment.csv");
         let paid: i64 = paid.iter().map(|row| fine(&row["BASISWAEH_BETRAG"])).sum();
@@ -435,11 +479,23 @@ fn an_exports_tables_agree_with_each_other_and_with_the_till() {
         let closed: i64 = closings.iter().map(|row| fine(&row["Z_SE_ZAHLUNGEN"])).sum();
         assert_eq!([paid, closed], [total, total]);
         assert_eq!(closings.len(), 3, "one closing a till");
+        let stornos = kinds.iter().filter(|row| row["BON_STORNO"] == "1").count();
+        let named = table(&files, "references.csv");
+        assert!(stornos > 0 && named.len() == stornos, "{stornos} {}", named.len());
+        for row in &named {
+            let key = (row["REF_Z_KASSE_ID"].as_str(), row["REF_Z_NR"].as_str());
+            assert_eq!(key, (row["Z_KASSE_ID"].as_str(), row["Z_NR"].as_str()));
+            let turned = [&row["BON_ID"], &row["REF_BON_ID"]].map(|id| fine(sales[id.as_str()]));
+            assert_eq!(turned[0], -turned[1]);
+        }
         let voids = table(&files, "lines.csv");
         let voids = voids.iter().filter(|row| row["P_STORNO"] == "1");
-        assert!(
-            voids.clone().all(|row| row["MENGE"].starts_with('-') || row["GV_TYP"] != "Umsatz")
-        );
+        // A receipt that takes back another one turns the signs of its voids too.
+        let turned = kinds.iter().filter(|row| row["BON_STORNO"] == "1");
+        let turned: BTreeSet<&str> = turned.map(|row| row["BON_ID"].as_str()).collect();
+        assert!(voids.clone().filter(|row| row["GV_TYP"] == "Umsatz").all(|row| {
+            row["MENGE"].starts_with('-') != turned.contains(row["BON_ID"].as_str())
+        }));
         assert!(voids.count() > 5);
     }
 }
@@ -463,7 +519,8 @@ fn a_telegram_checks_out_and_holds_the_receipt() {
                 let (length, amount) = match fields[at] {
                     "L" => (11, fields[at + 7]),
                     "A" => (4, fields[at + 3]),
-                    "P" => (3, "0"),
+                    "P" | "M" => (3, "0"),
+                    "V" => (4, "0"),
                     other => panic!("a group {other:?}"),
                 };
                 made += amount.parse::<i64>().unwrap();

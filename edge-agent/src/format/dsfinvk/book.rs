@@ -19,7 +19,7 @@ pub(super) enum LineFault {
     Missing(&'static str),
     #[error("{0} is not usable")]
     Id(&'static str, #[source] IdError),
-    #[error("its P_STORNO is 1 and its MENGE is not negative")]
+    #[error("its P_STORNO is 1 and its MENGE takes nothing back")]
     Void,
     #[error("its MENGE and its POS_BRUTTO have different signs")]
     Sign,
@@ -86,7 +86,7 @@ pub(super) fn line(
 ) -> Result<Line, LineFault> {
     let gross = gross(position)?;
     let mut quantity = quantity(position, gross)?;
-    if position.void && quantity >= 0 {
+    if position.void && !takes_back(position, &kind, [quantity, gross]) {
         return Err(LineFault::Void);
     }
     if quantity.signum() * gross.signum() < 0 {
@@ -130,6 +130,26 @@ pub(super) fn line(
         seller: seller.map(|agency| label("AGENTUR_ID", agency)).transpose()?,
         restock: None,
     })
+}
+
+/// Tells whether a voiding line has the sign that reverses its case: goods by their count, all else by
+/// its amount. Empties that come in are negative, so that taking them back is not; in a receipt that
+/// takes back another one everything is turned once more.
+fn takes_back(position: &Position, kind: &LineKind, [quantity, gross]: [i64; 2]) -> bool {
+    let (figure, comes_in) = match kind {
+        LineKind::Sale | LineKind::Return => (quantity, false),
+        LineKind::DepositRefund => (gross, true),
+        LineKind::Deposit
+        | LineKind::VoucherSale
+        | LineKind::Tip
+        | LineKind::Donation
+        | LineKind::Fee
+        | LineKind::Prepayment
+        | LineKind::Receivable
+        | LineKind::Other
+        | LineKind::Unknown(_) => (gross, false),
+    };
+    if comes_in == position.turned { figure < 0 } else { figure > 0 }
 }
 
 /// Makes the adjustments of a position, one per VAT key.
@@ -228,6 +248,25 @@ pub(super) fn label(what: &'static str, text: &str) -> Result<Label, LineFault> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_voiding_line_has_the_sign_that_reverses_its_case() {
+        for (kind, turned, quantity, gross, want) in [
+            (LineKind::Sale, false, -1000, -99_000, true),
+            (LineKind::Sale, false, 1000, -99_000, false),
+            (LineKind::Sale, false, 0, 0, false),
+            (LineKind::Sale, true, 1000, 99_000, true),
+            (LineKind::Sale, true, -1000, -99_000, false),
+            (LineKind::Deposit, false, -1000, -25_000, true),
+            (LineKind::DepositRefund, false, 1000, 25_000, true),
+            (LineKind::DepositRefund, false, -1000, -25_000, false),
+            (LineKind::DepositRefund, true, -1000, -25_000, true),
+        ] {
+            let position = Position { void: true, turned, ..Position::default() };
+            let found = takes_back(&position, &kind, [quantity, gross]);
+            assert_eq!(found, want, "{kind} {turned} {quantity} {gross}");
+        }
+    }
 
     #[test]
     fn a_factor_multiplies_unless_only_the_quantity_alone_agrees_with_the_price() {

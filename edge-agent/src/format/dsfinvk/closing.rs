@@ -19,8 +19,12 @@ use super::table::CENT;
 pub(super) enum Mismatch {
     #[error("its lines make {lines}, its business cases {cases}")]
     Cases { lines: Cents, cases: Cents },
-    #[error("its receipts were paid with {receipts}, its Z_SE_ZAHLUNGEN is {total}")]
-    Payments { receipts: Cents, total: Cents },
+    #[error("its lines of {case} with VAT key {key} make {lines}, its business cases {cases}")]
+    Case { case: String, key: String, lines: Cents, cases: Cents },
+    #[error("its receipts were paid with {receipts}, its {column} is {total}")]
+    Payments { receipts: Cents, column: &'static str, total: Cents },
+    #[error("its receipts were paid with {receipts} by {kind}, its payment.csv says {total}")]
+    Kind { kind: String, receipts: Cents, total: Cents },
     #[error("its sums do not fit 64 bits")]
     TooLarge,
 }
@@ -30,31 +34,106 @@ pub(super) fn enters(bon: &Bon) -> bool {
     bon.kind.eq_ignore_ascii_case("Beleg")
 }
 
-/// Holds a closing's totals against its receipts, as far as the export has both.
+/// Holds a closing's totals against its receipts, as far as the export has both: all in all, then
+/// business case by business case and means of payment by means of payment.
 pub(super) fn reconcile(z: &Z) -> Result<(), Mismatch> {
-    let bons = || z.bons.iter().filter(|bon| enters(bon));
     if !z.cases.is_empty() {
-        let amounts = || {
-            let positions = bons().flat_map(|bon| &bon.positions);
-            positions.flat_map(|position| &position.vat).map(|(_, amounts)| amounts[0])
-        };
-        let (lines, cases) = (sum(amounts())?, sum(z.cases.iter().map(|case| case.gross))?);
-        // Whole cents must agree exactly; split ones were rounded once per business case.
-        let whole = amounts().all(|amount| amount % CENT == 0);
-        let rounded = i64::try_from(z.cases.len()).map_err(|_| Mismatch::TooLarge)? * (CENT / 2);
-        if (lines - cases).abs() > if whole { 0 } else { rounded } {
-            return Err(Mismatch::Cases { lines: cents(lines), cases: cents(cases) });
-        }
+        cases_agree(z)?;
     }
-    if let Some(total) = z.payments_total {
-        let paid = bons().flat_map(|bon| &bon.payments).map(|paid| paid.amount);
-        let receipts = sum(paid)?;
+    let paid = |cash: bool| {
+        let paid = payments(z).filter(move |(kind, _)| !cash || is_cash(kind));
+        sum(paid.map(|(_, amount)| amount))
+    };
+    for (column, total, cash) in
+        [("Z_SE_ZAHLUNGEN", z.payments_total, false), ("Z_SE_BARZAHLUNGEN", z.cash_total, true)]
+    {
+        let Some(total) = total else { continue };
+        let receipts = paid(cash)?;
         if receipts != total {
             let (receipts, total) = (cents(receipts), cents(total));
-            return Err(Mismatch::Payments { receipts, total });
+            return Err(Mismatch::Payments { receipts, column, total });
+        }
+    }
+    if z.payments.is_empty() { Ok(()) } else { kinds_agree(z) }
+}
+
+/// What a group of amounts makes, and what the till says that it makes.
+#[derive(Default)]
+struct Group {
+    made: Vec<i64>,
+    said: Vec<i64>,
+}
+
+impl Group {
+    /// Returns both sums where they differ. Whole cents must agree exactly; split ones were rounded
+    /// once for each total.
+    fn difference(&self) -> Result<Option<(Cents, Cents)>, Mismatch> {
+        let sum = |amounts: &[i64]| sum(amounts.iter().copied());
+        let (made, said) = (sum(&self.made)?, sum(&self.said)?);
+        let whole = self.made.iter().all(|amount| amount % CENT == 0);
+        let totals = i64::try_from(self.said.len()).map_err(|_| Mismatch::TooLarge)?;
+        let rounded = if whole { 0 } else { totals * (CENT / 2) };
+        let agree = (made - said).abs() <= rounded;
+        Ok((!agree).then(|| (cents(made), cents(said))))
+    }
+}
+
+fn cases_agree(z: &Z) -> Result<(), Mismatch> {
+    let mut groups: BTreeMap<(String, &str), Group> = BTreeMap::new();
+    for position in z.bons.iter().filter(|bon| enters(bon)).flat_map(|bon| &bon.positions) {
+        for (key, [gross, ..]) in &position.vat {
+            let group = groups.entry((position.case.to_ascii_lowercase(), key)).or_default();
+            group.made.push(*gross);
+        }
+    }
+    for case in &z.cases {
+        let group = groups.entry((case.kind.to_ascii_lowercase(), &case.vat_key)).or_default();
+        group.said.push(case.gross);
+    }
+    let mut all = Group::default();
+    for group in groups.values() {
+        all.made.extend(&group.made);
+        all.said.extend(&group.said);
+    }
+    if let Some((lines, cases)) = all.difference()? {
+        return Err(Mismatch::Cases { lines, cases });
+    }
+    for ((case, key), group) in &groups {
+        if let Some((lines, cases)) = group.difference()? {
+            let (case, key) = (shown(case), shown(key));
+            return Err(Mismatch::Case { case, key, lines, cases });
         }
     }
     Ok(())
+}
+
+fn kinds_agree(z: &Z) -> Result<(), Mismatch> {
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    for (kind, amount) in payments(z) {
+        groups.entry(kind.to_ascii_lowercase()).or_default().made.push(amount);
+    }
+    for (kind, amount) in &z.payments {
+        groups.entry(kind.to_ascii_lowercase()).or_default().said.push(*amount);
+    }
+    for (kind, group) in &groups {
+        if let Some((receipts, total)) = group.difference()? {
+            return Err(Mismatch::Kind { kind: shown(kind), receipts, total });
+        }
+    }
+    Ok(())
+}
+
+fn payments(z: &Z) -> impl Iterator<Item = (&str, i64)> {
+    let bons = z.bons.iter().filter(|bon| enters(bon));
+    bons.flat_map(|bon| &bon.payments).map(|paid| (paid.kind.as_str(), paid.amount))
+}
+
+fn is_cash(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("Bar")
+}
+
+fn shown(word: &str) -> String {
+    word.chars().take(40).collect()
 }
 
 fn sum(amounts: impl Iterator<Item = i64>) -> Result<i64, Mismatch> {

@@ -40,6 +40,8 @@ pub(super) struct Z {
     pub(super) business_day: Option<String>,
     /// The till's own sum of payments, in hundred-thousandths as all amounts here.
     pub(super) payments_total: Option<i64>,
+    /// What of it was cash.
+    pub(super) cash_total: Option<i64>,
     pub(super) currency: Option<String>,
     /// VAT rates in hundredths of a percent by key.
     pub(super) rates: BTreeMap<String, i64>,
@@ -68,6 +70,8 @@ pub(super) struct Bon {
     pub(super) number: String,
     pub(super) kind: String,
     pub(super) terminal: String,
+    /// It takes back an earlier receipt; its signs are turned already.
+    pub(super) void: bool,
     pub(super) started: String,
     pub(super) ended: String,
     pub(super) total: Option<i64>,
@@ -98,6 +102,8 @@ pub(super) struct Position {
     pub(super) number: String,
     pub(super) agency: String,
     pub(super) void: bool,
+    /// Its receipt takes back an earlier one: all signs are turned.
+    pub(super) turned: bool,
     /// In thousandths, as the factor.
     pub(super) quantity: Option<i64>,
     pub(super) factor: Option<i64>,
@@ -218,6 +224,7 @@ impl Reading {
         self.each_z("cashpointclosing.csv", |z, table| {
             z.business_day = filled(table.text("Z_BUCHUNGSTAG")?);
             z.payments_total = table.number("Z_SE_ZAHLUNGEN", super::table::DECIMALS)?;
+            z.cash_total = table.number("Z_SE_BARZAHLUNGEN", super::table::DECIMALS)?;
             Ok(())
         })?;
         self.each_z("cashregister.csv", |z, table| {
@@ -313,6 +320,7 @@ impl Reading {
         self.each(name, &["BON_ID", "POS_ZEILE", "GV_TYP", "MENGE"], |export, key, table| {
             let bon = bon(export, &key, table, name)?;
             let position = position(table).map_err(ExportError::Table)?;
+            let position = Position { turned: bon.void, ..position };
             if bon.by_line.insert(position.line.clone(), bon.positions.len()).is_some() {
                 let id = shown(&position.line);
                 return Err(ExportError::Twice { table: name, what: "line", id });
@@ -364,6 +372,7 @@ fn head(table: &Table<'_>) -> Result<Bon, TableError> {
         number: table.id("BON_NR")?,
         kind: table.text("BON_TYP")?.to_owned(),
         terminal: table.id("TERMINAL_ID")?,
+        void: table.text("BON_STORNO")? == "1",
         started: table.text("BON_START")?.to_owned(),
         ended: table.text("BON_ENDE")?.to_owned(),
         total: table.number("UMS_BRUTTO", super::table::DECIMALS)?,

@@ -1,14 +1,14 @@
 //! Finds where a printer's commands begin and end, byte by byte, so that their parameters are never
 //! taken for text. Pure; holds the data of a symbol and nothing else: images are counted, not kept.
 //!
-//! Lengths after Epson's ESC/POS command reference; those of Star Line Mode stand in [`super::star`].
+//! The commands themselves stand in [`super::epson`] and [`super::star`].
 
-use super::star;
+use super::{epson, star};
 
 pub(super) const ESC: u8 = 0x1B;
 pub(super) const GS: u8 = 0x1D;
-const FS: u8 = 0x1C;
-const DLE: u8 = 0x10;
+pub(super) const FS: u8 = 0x1C;
+pub(super) const DLE: u8 = 0x10;
 
 /// Bytes of data that a command may announce: more than an image as wide as the paper and a metre
 /// long. What announces more is no command of a receipt.
@@ -53,6 +53,18 @@ pub(super) enum Token {
     Page(u8),
     /// National set by number.
     National(u8),
+    /// One byte a character, or UTF-8: by number.
+    Encoding(u8),
+    /// Characters of the till's own are drawn, from the first to the last.
+    Drawn(u8, u8),
+    /// A drawn character is forgotten.
+    Undrawn(u8),
+    /// Whether drawn characters are printed in place of the printer's own: the lowest bit.
+    Drawings(u8),
+    /// The printer prints what only it knows: a counter, a macro.
+    Kept,
+    /// What follows goes to another device at the same line, until the printer is chosen again.
+    Away,
     /// What a QR code holds.
     Symbol(Vec<u8>),
     /// A command without a text or an end of its own.
@@ -76,8 +88,10 @@ pub(super) enum Step {
     Until(u8),
     /// Rising tab stops up to a zero.
     Tabs,
-    /// Characters of the user's own: their height in bytes and their number.
-    Glyphs(usize, usize),
+    /// Characters of the till's own: their height in bytes, the first and the last.
+    Glyphs(usize, u8, u8),
+    /// Which devices take what follows: the printer by the lowest bit.
+    Device(u8),
     /// So many images, each with its own size.
     Images(usize),
     /// Star's raster mode begins or ends.
@@ -103,7 +117,8 @@ enum State {
     Symbol(usize, Vec<u8>),
     Until(u8, usize),
     Tabs(usize, u8),
-    Glyphs { height: usize, left: usize, data: usize },
+    Glyphs { height: usize, range: (u8, u8), left: usize, data: usize },
+    Away(usize),
     Images { left: usize, data: usize },
     Lost,
 }
@@ -125,7 +140,12 @@ impl Lexer {
 
     /// Returns true where no command is begun.
     pub(super) fn at_rest(&self) -> bool {
-        matches!(self.state, State::Ground | State::Lost)
+        matches!(self.state, State::Ground | State::Lost | State::Away(_))
+    }
+
+    /// Returns true where bytes go to another device.
+    pub(super) fn away(&self) -> bool {
+        matches!(self.state, State::Away(_))
     }
 
     /// Takes a byte and returns what it completes.
@@ -173,6 +193,15 @@ impl Lexer {
             }
             State::Glyphs { .. } => return self.glyph(byte),
             State::Images { .. } => return self.image(byte),
+            State::Away(known) => {
+                // A printer that is not chosen hears nothing but the command that chooses it.
+                *known = match (*known, byte) {
+                    (_, ESC) => 1,
+                    (1, b'=') => 2,
+                    (2, devices) if devices & 1 == 1 => return self.rest(Token::Other),
+                    (_, _) => 0,
+                };
+            }
             State::Lost => {
                 if byte == b'\n' {
                     return self.rest(Token::Line);
@@ -208,7 +237,7 @@ impl Lexer {
 
     fn step(&mut self) -> Option<Token> {
         let step = match self.language {
-            Language::EscPos => escpos(&self.head),
+            Language::EscPos => epson::step(&self.head),
             Language::StarLine => star::step(&self.head),
         };
         self.state = match step {
@@ -226,7 +255,15 @@ impl Lexer {
             Step::Symbol(length) => State::Symbol(length, Vec::new()),
             Step::Until(end) => State::Until(end, LIST_BYTES_MAX),
             Step::Tabs => State::Tabs(TABS_MAX, 0),
-            Step::Glyphs(height, left) => State::Glyphs { height, left, data: 0 },
+            Step::Glyphs(height, first, last) => {
+                let left = usize::from(last - first) + 1;
+                State::Glyphs { height, range: (first, last), left, data: 0 }
+            }
+            Step::Device(devices) if devices & 1 == 1 => return self.rest(Token::Other),
+            Step::Device(_) => {
+                self.state = State::Away(0);
+                return Some(Token::Away);
+            }
             Step::Images(left) => {
                 self.head.clear();
                 State::Images { left, data: 0 }
@@ -236,15 +273,15 @@ impl Lexer {
     }
 
     fn glyph(&mut self, byte: u8) -> Option<Token> {
-        let State::Glyphs { height, left, data } = &mut self.state else { return None };
+        let State::Glyphs { height, range, left, data } = &mut self.state else { return None };
         if *data > 0 {
             *data -= 1;
         } else {
             *left -= 1;
             *data = usize::from(byte) * *height;
         }
-        let ends = *data == 0 && *left == 0;
-        if ends { self.rest(Token::Other) } else { None }
+        let (ends, (first, last)) = (*data == 0 && *left == 0, *range);
+        if ends { self.rest(Token::Drawn(first, last)) } else { None }
     }
 
     fn image(&mut self, byte: u8) -> Option<Token> {
@@ -293,149 +330,6 @@ pub(super) fn one(rest: &[u8], token: fn(u8) -> Token) -> Step {
     rest.first().map_or(Step::More, |&number| Step::Done(token(number)))
 }
 
-fn escpos(head: &[u8]) -> Step {
-    match head {
-        [ESC, command, rest @ ..] => esc(*command, rest),
-        [GS, command, rest @ ..] => gs(*command, rest),
-        [FS, command, rest @ ..] => fs(*command, rest),
-        [DLE, command, rest @ ..] => dle(*command, rest),
-        [] | [_, ..] => Step::More,
-    }
-}
-
-fn esc(command: u8, rest: &[u8]) -> Step {
-    match command {
-        b'@' => Step::Done(Token::Reset),
-        b'i' | b'm' => Step::Done(Token::Cut),
-        0x0C => Step::Done(Token::Feed),
-        b'2' | b'<' | b'L' | b'S' | b'o' | b'v' => Step::Done(Token::Other),
-        b' ' | b'!' | b'%' | b'-' | b'3' | b'=' | b'?' | b'A' | b'E' | b'G' | b'M' | b'T'
-        | b'U' | b'V' | b'a' | b'r' | b'u' | b'{' => fixed(rest, 1, Token::Other),
-        b'J' | b'K' | b'd' | b'e' => fixed(rest, 1, Token::Feed),
-        b'R' => one(rest, Token::National),
-        b't' => one(rest, Token::Page),
-        b'$' | b'\\' => fixed(rest, 2, Token::Gap),
-        // `ESC B` is no command of Epson's; on the clones that know it, it sounds the buzzer.
-        b'f' | b'B' => fixed(rest, 2, Token::Other),
-        b'c' => match rest {
-            [b'0' | b'1' | b'3' | b'4' | b'5', ..] => fixed(rest, 2, Token::Other),
-            [] => Step::More,
-            [_, ..] => Step::Unknown,
-        },
-        b'p' => fixed(rest, 3, Token::Other),
-        b'W' => fixed(rest, 8, Token::Other),
-        b'D' => Step::Tabs,
-        b'*' => match rest {
-            [0 | 1, low, high] => Step::Data(word(*low, *high)),
-            [32 | 33, low, high] => Step::Data(word(*low, *high) * 3),
-            [] | [0 | 1 | 32 | 33, ..] => Step::More,
-            [_, ..] => Step::Unknown,
-        },
-        b'&' => match rest {
-            [height, first, last] if last >= first => {
-                Step::Glyphs(usize::from(*height), usize::from(last - first) + 1)
-            }
-            [_, _, _, ..] => Step::Unknown,
-            [..] => Step::More,
-        },
-        b'(' => sized(rest),
-        _ => Step::Unknown,
-    }
-}
-
-fn gs(command: u8, rest: &[u8]) -> Step {
-    match command {
-        b':' | b'c' => Step::Done(Token::Other),
-        b'!' | b'/' | b'B' | b'E' | b'H' | b'I' | b'T' | b'a' | b'b' | b'f' | b'h' | b'j'
-        | b'r' | b'w' => fixed(rest, 1, Token::Other),
-        b'$' | b'\\' | b'L' | b'W' | b'P' => fixed(rest, 2, Token::Other),
-        b'^' => fixed(rest, 3, Token::Other),
-        b'*' => match rest {
-            [width, height] => Step::Data(usize::from(*width) * usize::from(*height) * 8),
-            [..] => Step::More,
-        },
-        b'V' => match rest {
-            [0 | 1 | 48 | 49] => Step::Done(Token::Cut),
-            [65 | 66 | 97 | 98 | 103 | 104, ..] => fixed(rest, 2, Token::Cut),
-            [] => Step::More,
-            [_, ..] => Step::Unknown,
-        },
-        b'k' => match rest {
-            [0..=6] => Step::Until(0),
-            [65..=79, length] => Step::Data(usize::from(*length)),
-            [] | [65..=79] => Step::More,
-            [_, ..] => Step::Unknown,
-        },
-        b'v' | b'Q' => match rest {
-            [b'0', _, xl, xh, yl, yh] => Step::Data(word(*xl, *xh) * word(*yl, *yh)),
-            [] | [b'0', ..] => Step::More,
-            [_, ..] => Step::Unknown,
-        },
-        b'(' => sized(rest),
-        b'8' => match rest {
-            [b'L', a, b, c, d] => {
-                let length = u32::from_le_bytes([*a, *b, *c, *d]);
-                usize::try_from(length).map_or(Step::Unknown, Step::Data)
-            }
-            [] | [b'L', ..] => Step::More,
-            [_, ..] => Step::Unknown,
-        },
-        b'C' => match rest {
-            [b'0' | b'2', ..] => fixed(rest, 3, Token::Other),
-            [b'1', ..] => fixed(rest, 7, Token::Other),
-            [] => Step::More,
-            [_, ..] => Step::Unknown,
-        },
-        b'g' => fixed(rest, 4, Token::Other),
-        b'z' => fixed(rest, 3, Token::Other),
-        _ => Step::Unknown,
-    }
-}
-
-fn fs(command: u8, rest: &[u8]) -> Step {
-    match command {
-        b'&' | b'.' => Step::Done(Token::Other),
-        b'!' | b'-' | b'C' | b'W' => fixed(rest, 1, Token::Other),
-        b'?' | b'S' | b'p' => fixed(rest, 2, Token::Other),
-        // Two bytes of the code, then a character of 24 by 24 dots.
-        b'2' => fixed(rest, 2 + 72, Token::Other),
-        b'q' => rest.first().map_or(Step::More, |&images| Step::Images(usize::from(images))),
-        b'(' => sized(rest),
-        b'g' => match rest {
-            [b'1', _, _, _, _, _, low, high] => Step::Data(word(*low, *high)),
-            [b'2', ..] => fixed(rest, 8, Token::Other),
-            [] | [b'1', ..] => Step::More,
-            [_, ..] => Step::Unknown,
-        },
-        _ => Step::Unknown,
-    }
-}
-
-fn dle(command: u8, rest: &[u8]) -> Step {
-    match (command, rest) {
-        (0x04, [7 | 8 | 18, ..]) => fixed(rest, 2, Token::Other),
-        (0x04 | 0x05, _) => fixed(rest, 1, Token::Other),
-        (0x14, []) => Step::More,
-        (0x14, [1 | 2, ..]) => fixed(rest, 3, Token::Other),
-        (0x14, [3, ..]) => fixed(rest, 6, Token::Other),
-        (0x14, [7, ..]) => fixed(rest, 2, Token::Other),
-        (0x14, [8, ..]) => fixed(rest, 8, Token::Other),
-        (_, _) => Step::Unknown,
-    }
-}
-
-/// Takes a command that says its own length: `X pL pH` and data. The data of a QR code (`k`, code
-/// 49, function 80) are kept.
-fn sized(rest: &[u8]) -> Step {
-    match rest {
-        [b'k', low, high, 49, 80, _] => Step::Symbol(word(*low, *high).saturating_sub(3)),
-        [b'k', low, high, _, _, _] => Step::Data(word(*low, *high).saturating_sub(3)),
-        [b'k', low, high] if word(*low, *high) < 3 => Step::Data(word(*low, *high)),
-        [] | [_] | [_, _] | [b'k', ..] => Step::More,
-        [_, low, high, ..] => Step::Data(word(*low, *high)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -443,49 +337,6 @@ mod tests {
     fn tokens(language: Language, bytes: &[u8]) -> Vec<Token> {
         let mut lexer = Lexer::new(language);
         bytes.iter().filter_map(|&byte| lexer.push(byte)).collect()
-    }
-
-    /// A command of any length swallows its parameters and not one byte more.
-    #[test]
-    fn a_command_ends_where_it_ends() {
-        let commands: &[&[u8]] = &[
-            b"\x1B@",
-            b"\x1Bi",
-            b"\x1B!8",
-            b"\x1Bt\x13",
-            b"\x1B$\x10\x01",
-            b"\x1Bp\x00\x19\xFA",
-            b"\x1BD\x08\x10\x18\x00",
-            b"\x1BWABCDEFGH",
-            b"\x1B*\x00\x03\x00abc",
-            b"\x1B*\x21\x02\x00abcdef",
-            b"\x1B&\x03\x20\x21\x01abc\x00",
-            b"\x1Bc5\x00",
-            b"\x1DV\x00",
-            b"\x1DVA\x03",
-            b"\x1Dk\x04CODE\x00",
-            b"\x1Dk\x49\x03abc",
-            b"\x1Dv0\x00\x02\x00\x02\x00abcd",
-            b"\x1D(L\x02\x00ab",
-            b"\x1D8L\x03\x00\x00\x00abc",
-            b"\x1D*\x01\x01abcdefgh",
-            b"\x1D^abc",
-            b"\x1D(k\x03\x001E0",
-            b"\x1D(k\x01\x001",
-            b"\x1Cp\x01\x00",
-            b"\x1Cq\x01\x01\x00\x01\x00abcdefgh",
-            b"\x1C(A\x01\x00a",
-            b"\x10\x04\x01",
-            b"\x10\x14\x01\x00\x01",
-            b"\x10\x14\x08\x01\x03\x14\x01\x06\x02\x08",
-        ];
-        for command in commands {
-            let bytes = [command, b"X".as_slice()].concat();
-            let found = tokens(Language::EscPos, &bytes);
-            assert_eq!(found.len(), 2, "{command:?} gave {found:?}");
-            assert_ne!(found[0], Token::Unknown, "{command:?}");
-            assert_eq!(found[1], Token::Text(b'X'), "{command:?}");
-        }
     }
 
     #[test]
@@ -545,6 +396,16 @@ mod tests {
             lexer.push(0x55);
         }
         assert!(lexer.at_rest() && lexer.head.capacity() < 64);
+    }
+
+    #[test]
+    fn what_goes_to_the_display_at_the_same_line_is_no_text() {
+        let found = tokens(Language::EscPos, b"A\x1B=\x02Total\x0C\x1B@\x1FB\x1B=\x01B");
+        assert_eq!(found, [Token::Text(b'A'), Token::Away, Token::Other, Token::Text(b'B')]);
+        let both = tokens(Language::EscPos, b"\x1B=\x03B");
+        assert_eq!(both, [Token::Other, Token::Text(b'B')]);
+        let again = tokens(Language::EscPos, b"\x1B=\x02\x1B\x1B=\x02\x1B=\x01B");
+        assert_eq!(again, [Token::Away, Token::Other, Token::Text(b'B')]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use crate::format::{Framed, Framer, UNIT_BYTES_MAX};
 
 use super::command::{Language, Lexer, Token};
 
+/// Bytes of the command that chooses another device at the same line.
+const AWAY_BYTES: usize = 3;
 const TOO_LONG: &str = "4 MiB without the end of a receipt";
 
 /// Whether silence ends a receipt.
@@ -28,6 +30,8 @@ pub(super) struct EscposFramer {
     text: bool,
     /// Silence has passed since the last byte of text.
     quiet: bool,
+    /// Where, among the bytes held, another device was chosen.
+    away: usize,
     /// What is being read was too long: its rest is refused too.
     too_long: bool,
     position: u64,
@@ -42,6 +46,7 @@ impl EscposFramer {
             held: Held::new(start),
             text: false,
             quiet: false,
+            away: 0,
             too_long: false,
             position: start,
         }
@@ -78,6 +83,10 @@ impl EscposFramer {
                 // Both languages reset with two bytes, which belong to what follows.
                 self.end(self.held.len() - 2)
             }
+            Token::Away => {
+                self.away = self.held.len() - AWAY_BYTES;
+                None
+            }
             Token::Line
             | Token::Feed
             | Token::Tab
@@ -85,6 +94,11 @@ impl EscposFramer {
             | Token::Reset
             | Token::Page(_)
             | Token::National(_)
+            | Token::Encoding(_)
+            | Token::Drawn(..)
+            | Token::Undrawn(_)
+            | Token::Drawings(_)
+            | Token::Kept
             | Token::Symbol(_)
             | Token::Other
             | Token::Unknown => None,
@@ -121,7 +135,13 @@ impl Framer for EscposFramer {
         if !ends {
             return Vec::new();
         }
-        self.end(self.held.len()).into_iter().collect()
+        // What goes to another device belongs to what follows: a receipt begins at the printer.
+        let length = if self.lexer.away() { self.away } else { self.held.len() };
+        let found = self.end(length).into_iter().collect();
+        for &byte in self.held.bytes() {
+            self.lexer.push(byte);
+        }
+        found
     }
 
     fn finish(&mut self) -> Option<Framed> {
@@ -178,6 +198,17 @@ mod tests {
         assert_eq!(framer.push(b"E\x01two\n"), []);
         assert_eq!(units(framer.quiet()), [b"one\n\x1BE\x01two\n".as_slice()]);
         assert_eq!((framer.position(), framer.quiet()), (11, vec![]));
+    }
+
+    #[test]
+    fn silence_ends_a_receipt_while_the_till_speaks_to_its_display() {
+        let mut framer = framer(Silence::Ends);
+        assert_eq!(framer.push(b"one\n\x1B=\x02thank you"), []);
+        assert_eq!(units(framer.quiet()), [b"one\n".as_slice()]);
+        assert_eq!((framer.position(), framer.quiet()), (4, vec![]));
+        assert_eq!(framer.push(b"welcome\x1DV\x00\x1B=\x01two\n"), []);
+        let second = b"\x1B=\x02thank youwelcome\x1DV\x00\x1B=\x01two\n".as_slice();
+        assert_eq!(units(framer.quiet()), [second]);
     }
 
     #[test]

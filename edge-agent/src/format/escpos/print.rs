@@ -1,7 +1,7 @@
 //! What stands on the paper: the lines of text of a byte stream and the data of its QR codes. Pure.
 //! Bytes are read one by one with the code page of their moment, since tills change it inside words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::{Language, Lexer, Token};
 use super::pages::CodePage;
@@ -19,6 +19,8 @@ pub struct Printer {
     pub(super) pages: BTreeMap<u8, CodePage>,
     /// The page after power-on and `ESC @`.
     pub(super) default_page: CodePage,
+    /// What characters that the till draws itself are, where that is known.
+    pub(super) drawn: BTreeMap<u8, char>,
 }
 
 /// What of a stream was printed.
@@ -55,6 +57,20 @@ pub enum PrintFault {
         /// Where, within the bytes.
         at: usize,
     },
+    /// A character that the till drew itself was printed.
+    #[error("the character {byte:#04X} at byte {at} is one that the till drew itself")]
+    Drawn {
+        /// Where, within the bytes.
+        at: usize,
+        /// Which.
+        byte: u8,
+    },
+    /// The printer printed what it keeps itself: a counter, a macro.
+    #[error("the command that ends at byte {at} prints what only the printer knows")]
+    Kept {
+        /// Where, within the bytes.
+        at: usize,
+    },
     /// The bytes end inside of a command.
     #[error("it ends inside of a printer command")]
     Unfinished,
@@ -68,10 +84,24 @@ enum National {
     Unknown(u8),
 }
 
+/// How bytes become characters.
+#[derive(Debug)]
+enum Encoding {
+    /// One byte each, by the code page.
+    Table,
+    /// UTF-8; what of a character has come.
+    Utf8(Vec<u8>),
+    Unknown,
+}
+
 struct Press<'a> {
     printer: &'a Printer,
     page: Result<CodePage, u8>,
     national: National,
+    encoding: Encoding,
+    /// Characters that the till drew, and whether they stand in place of the printer's own.
+    drawn: BTreeSet<u8>,
+    drawings: bool,
     line: String,
     out: Printout,
 }
@@ -82,21 +112,44 @@ impl Printer {
         use CodePage as P;
         let pages = [
             (0, P::Cp437),
+            (1, P::Katakana),
             (2, P::Cp850),
             (3, P::Cp860),
             (4, P::Cp863),
             (5, P::Cp865),
             (13, P::Cp857),
             (14, P::Cp737),
+            (15, P::Iso8859_7),
             (16, P::Cp1252),
             (17, P::Cp866),
             (18, P::Cp852),
             (19, P::Cp858),
+            (21, P::Cp874),
+            (30, P::Tcvn3),
+            (31, P::Tcvn3Capitals),
+            (32, P::Cp720),
             (33, P::Cp775),
+            (34, P::Cp855),
+            (35, P::Cp861),
+            (36, P::Cp862),
+            (37, P::Cp864),
+            (38, P::Cp869),
+            (39, P::Iso8859_2),
             (40, P::Iso8859_15),
+            (42, P::Cp774),
+            (43, P::Cp772),
+            (44, P::Cp1125),
             (45, P::Cp1250),
+            (46, P::Cp1251),
+            (47, P::Cp1253),
+            (48, P::Cp1254),
+            (49, P::Cp1255),
+            (50, P::Cp1256),
+            (51, P::Cp1257),
+            (52, P::Cp1258),
+            (53, P::Kz1048),
         ];
-        Self { language: Language::EscPos, pages: pages.into(), default_page: P::Cp437 }
+        Self::of(Language::EscPos, &pages)
     }
 
     /// Makes a Citizen: Epson's commands, other numbers.
@@ -117,7 +170,7 @@ impl Printer {
             (18, P::Cp852),
             (19, P::Cp858),
         ];
-        Self { language: Language::EscPos, pages: pages.into(), default_page: P::Cp437 }
+        Self::of(Language::EscPos, &pages)
     }
 
     /// Makes a Star in line mode.
@@ -138,21 +191,25 @@ impl Printer {
             (32, P::Cp1252),
             (33, P::Cp1250),
         ];
-        Self { language: Language::StarLine, pages: pages.into(), default_page: P::Cp437 }
+        Self::of(Language::StarLine, &pages)
+    }
+
+    fn of(language: Language, pages: &[(u8, CodePage)]) -> Self {
+        let pages = pages.iter().copied().collect();
+        Self { language, pages, default_page: CodePage::Cp437, drawn: BTreeMap::new() }
     }
 }
 
 /// Prints a stream.
 pub fn print(bytes: &[u8], printer: &Printer) -> Printout {
     let mut lexer = Lexer::new(printer.language);
-    let page = Ok(printer.default_page);
-    let (national, out) = (National::Usa, Printout::default());
-    let mut press = Press { printer, page, national, line: String::new(), out };
+    let mut press = Press::new(printer);
     for (at, &byte) in bytes.iter().enumerate() {
         if let Some(token) = lexer.push(byte) {
             press.take(token, at);
         }
     }
+    press.end_begun_character(bytes.len());
     press.end_begun_line();
     if !lexer.at_rest() {
         press.fault(PrintFault::Unfinished);
@@ -160,10 +217,33 @@ pub fn print(bytes: &[u8], printer: &Printer) -> Printout {
     press.out
 }
 
-impl Press<'_> {
+impl<'a> Press<'a> {
+    fn new(printer: &'a Printer) -> Self {
+        Self {
+            printer,
+            page: Ok(printer.default_page),
+            national: National::Usa,
+            encoding: Encoding::Table,
+            drawn: BTreeSet::new(),
+            drawings: false,
+            line: String::new(),
+            out: Printout::default(),
+        }
+    }
+
+    /// Forgets all that was set: what is printed stays.
+    fn reset(&mut self) {
+        let fresh = Self::new(self.printer);
+        let out = std::mem::take(&mut self.out);
+        *self = Self { out, ..fresh };
+    }
+
     fn take(&mut self, token: Token, at: usize) {
+        if !matches!(token, Token::Text(0x80..)) {
+            self.end_begun_character(at);
+        }
         match token {
-            Token::Text(byte) => self.character(byte, at),
+            Token::Text(byte) => self.text(byte, at),
             Token::Line => self.end_line(),
             Token::Feed | Token::Cut => self.end_begun_line(),
             Token::Tab => {
@@ -177,7 +257,7 @@ impl Press<'_> {
             }
             Token::Reset => {
                 self.end_begun_line();
-                (self.page, self.national) = (Ok(self.printer.default_page), National::Usa);
+                self.reset();
             }
             Token::Page(number) => {
                 self.page = self.printer.pages.get(&number).copied().ok_or(number);
@@ -189,31 +269,66 @@ impl Press<'_> {
                     other => National::Unknown(other),
                 };
             }
+            Token::Encoding(number) => {
+                self.encoding = match number {
+                    1 | b'1' => Encoding::Table,
+                    2 | b'2' => Encoding::Utf8(Vec::new()),
+                    _ => Encoding::Unknown,
+                };
+            }
+            Token::Drawn(first, last) => self.drawn.extend(first..=last),
+            Token::Undrawn(byte) => drop(self.drawn.remove(&byte)),
+            Token::Drawings(number) => self.drawings = number & 1 == 1,
+            Token::Kept => self.print(Err(PrintFault::Kept { at })),
             Token::Symbol(data) => {
                 if self.out.symbols.len() < SYMBOLS_MAX {
                     self.out.symbols.push(data);
                 }
             }
-            Token::Other => {}
+            Token::Away | Token::Other => {}
             Token::Unknown => self.fault(PrintFault::Command { at }),
         }
     }
 
-    fn character(&mut self, byte: u8, at: usize) {
-        let page = if byte.is_ascii() { Ok(CodePage::Cp437) } else { self.page };
-        let found = match page {
+    fn text(&mut self, byte: u8, at: usize) {
+        let found = if self.drawings && self.drawn.contains(&byte) {
+            let known = self.printer.drawn.get(&byte).copied();
+            known.ok_or(PrintFault::Drawn { at, byte })
+        } else {
+            match &mut self.encoding {
+                _ if byte.is_ascii() => nationally(self.national, char::from(byte), at),
+                Encoding::Table => self.character(byte, at),
+                Encoding::Unknown => Err(PrintFault::Character { at }),
+                Encoding::Utf8(begun) => {
+                    begun.push(byte);
+                    let Some(found) = utf8(begun, at) else { return };
+                    begun.clear();
+                    found
+                }
+            }
+        };
+        self.print(found);
+    }
+
+    fn character(&self, byte: u8, at: usize) -> Result<char, PrintFault> {
+        match self.page {
             Ok(page) => page.character(byte).ok_or(PrintFault::Character { at }),
             Err(page) => Err(PrintFault::Page { at, page }),
-        };
-        let found = found.and_then(|plain| {
-            nationally(self.national, plain).map_err(|page| PrintFault::Page { at, page })
-        });
-        match found {
-            Ok(character) => self.line.push(character),
-            Err(fault) => {
-                self.line.push(char::REPLACEMENT_CHARACTER);
-                self.fault(fault);
-            }
+        }
+    }
+
+    fn print(&mut self, found: Result<char, PrintFault>) {
+        self.line.push(found.as_ref().copied().unwrap_or(char::REPLACEMENT_CHARACTER));
+        if let Err(fault) = found {
+            self.fault(fault);
+        }
+    }
+
+    /// A character of UTF-8 that was begun is not whole where anything else follows.
+    fn end_begun_character(&mut self, at: usize) {
+        let Encoding::Utf8(begun) = &mut self.encoding else { return };
+        if !std::mem::take(begun).is_empty() {
+            self.print(Err(PrintFault::Character { at }));
         }
     }
 
@@ -233,8 +348,16 @@ impl Press<'_> {
     }
 }
 
+/// Reads a character of UTF-8; nothing where further bytes belong to it.
+fn utf8(bytes: &[u8], at: usize) -> Option<Result<char, PrintFault>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.chars().next().map(Ok),
+        Err(error) => error.error_len().map(|_| Err(PrintFault::Character { at })),
+    }
+}
+
 /// Puts a character into a national set: Germany after DIN 66003.
-fn nationally(national: National, plain: char) -> Result<char, u8> {
+fn nationally(national: National, plain: char, at: usize) -> Result<char, PrintFault> {
     match national {
         National::Usa => Ok(plain),
         National::Germany => Ok(match plain {
@@ -248,7 +371,9 @@ fn nationally(national: National, plain: char) -> Result<char, u8> {
             '~' => 'ß',
             other => other,
         }),
-        National::Unknown(number) if "#$@[\\]^`{|}~".contains(plain) => Err(number),
+        National::Unknown(page) if "#$@[\\]^`{|}~".contains(plain) => {
+            Err(PrintFault::Page { at, page })
+        }
         National::Unknown(_) => Ok(plain),
     }
 }
@@ -287,6 +412,21 @@ mod tests {
     }
 
     #[test]
+    fn a_till_may_print_utf8() {
+        let bytes = b"\x1C(C\x02\x0002\xE2\x82\xAC K\xC3\xA4se\n\x1C(C\x02\x0001\x84\n";
+        assert_eq!(lines(bytes), ["€ Käse", "ä"]);
+    }
+
+    #[test]
+    fn what_a_till_draws_itself_is_what_the_settings_say_until_it_is_taken_back() {
+        let printer = Printer { drawn: [(b'$', '€')].into(), ..Printer::epson() };
+        let bytes = b"$\x1B&\x01$$\x01a$\x1B%\x01$\x1B%\x00$\x1B%\x01$\x1B?$$\n";
+        let out = print(bytes, &printer);
+        assert_eq!((out.lines, out.fault), (vec!["$$€$€$".to_owned()], None));
+        assert_eq!(lines(b"\x1B&\x01$$\x01a\x1B%\x01\x1B@$\n"), ["$"]);
+    }
+
+    #[test]
     fn what_cannot_be_read_for_certain_is_told() {
         for (bytes, fault) in [
             (b"\x1B~x\n".as_slice(), PrintFault::Command { at: 1 }),
@@ -294,6 +434,11 @@ mod tests {
             (b"\x1BR\x01[\n", PrintFault::Page { at: 3, page: 1 }),
             (b"\x1Bt\x10\x81\n", PrintFault::Character { at: 3 }),
             (b"text\x1Bt", PrintFault::Unfinished),
+            (b"\x1C(C\x02\x0002\xE2\x82x\n", PrintFault::Character { at: 9 }),
+            (b"\x1C(C\x02\x0002\xE2\x82", PrintFault::Character { at: 9 }),
+            (b"\x1C(C\x02\x0009\xE4\n", PrintFault::Character { at: 7 }),
+            (b"No.\x1Dc\n", PrintFault::Kept { at: 4 }),
+            (b"\x1B&\x01DD\x01a\x1B%\x01ABCD\n", PrintFault::Drawn { at: 13, byte: b'D' }),
         ] {
             assert_eq!(print(bytes, &Printer::epson()).fault, Some(fault));
         }

@@ -20,6 +20,9 @@ use crate::format::json::whole;
 /// lies beyond ten cannot reach a cent on any receipt.
 const TAX_DECIMALS: usize = 10;
 
+/// What marks a receipt that takes back an earlier one.
+const RECEIPT_VOID: &str = "receipt_void";
+
 /// A charge item with its figures read.
 struct Charged<'a> {
     item: &'a ChargeItem<'a>,
@@ -58,6 +61,9 @@ pub(super) fn fill(
         if item.charge != Charge::Adjustment {
             receipt.lines.push(line(item, at, articles, cases::is_void(case))?);
         }
+    }
+    if cases::is_void(case) {
+        receipt.flags.extend(label(RECEIPT_VOID));
     }
     adjust(receipt, &charged, made)?;
     receipt.vat = vat(&charged)?;

@@ -6,17 +6,40 @@ use shared::receipt::{Adjustment, Line, Payment, Receipt};
 use shared::words::{AdjustmentKind, LineKind, PaymentKind, Unit};
 
 use super::record::{Discount, Item, Retail, Tender};
+use super::rules::Standing;
 use super::{Fault, cents, label, line, needed, sum, total};
 
-/// Fills in lines, adjustments, payments and total.
-pub(super) fn fill(receipt: &mut Receipt, retail: &Retail) -> Result<(), Fault> {
+/// Fills in lines, adjustments, payments and total. A receipt that takes back an earlier one repeats
+/// all but the total as they stood there.
+pub(super) fn fill(
+    receipt: &mut Receipt,
+    retail: &Retail,
+    standing: Standing,
+) -> Result<(), Fault> {
     receipt.lines = retail.items.iter().map(sale).collect::<Result<_, _>>()?;
     receipt.adjustments = retail.discounts.iter().map(adjustment).collect::<Result<_, _>>()?;
     receipt.payments = retail.tenders.iter().map(payment).collect::<Result<_, _>>()?;
+    if standing == Standing::PostVoided {
+        turn(receipt);
+    }
     let adjustments = receipt.adjustments.iter().map(|part| part.cents);
     receipt.adjustment_cents = sum("the adjustments", adjustments)?;
     receipt.total_cents = total(retail, "TransactionGrandAmount")?;
     Ok(())
+}
+
+fn turn(receipt: &mut Receipt) {
+    for line in &mut receipt.lines {
+        line.quantity_milli = Milli(-line.quantity_milli.0);
+        line.amount_cents = -line.amount_cents;
+        line.discount_cents = -line.discount_cents;
+    }
+    for part in &mut receipt.adjustments {
+        part.cents = -part.cents;
+    }
+    for payment in &mut receipt.payments {
+        payment.cents = -payment.cents;
+    }
 }
 
 fn sale(item: &Item) -> Result<Line, Fault> {
