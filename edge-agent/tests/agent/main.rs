@@ -4,6 +4,7 @@
 mod backfill;
 mod calls;
 mod cli;
+mod contract;
 mod dsfinvk;
 mod escpos;
 mod exactly_once;
@@ -12,6 +13,7 @@ mod formats;
 mod http;
 mod inspection;
 mod joins;
+mod kinds;
 mod outage;
 mod poslog;
 mod reading;
