@@ -35,6 +35,9 @@ use crate::world::SOON;
 /// How often a till looks whether it is heard.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
+/// What a till may be told while it waits for somebody to listen.
+const WISHES_MAX: usize = 64;
+
 /// One file that a till writes all day.
 pub(crate) struct Grows {
     folder: TempDir,
@@ -518,7 +521,7 @@ enum Wish {
 
 /// A till on a line, at work beside the source.
 struct Till {
-    orders: mpsc::UnboundedSender<Wish>,
+    orders: mpsc::Sender<Wish>,
     _task: AbortOnDrop,
 }
 
@@ -540,7 +543,7 @@ trait Wire: Send + 'static {
 
 impl Till {
     fn start(mut wire: impl Wire) -> Self {
-        let (orders, mut rx) = mpsc::unbounded_channel();
+        let (orders, mut rx) = mpsc::channel(WISHES_MAX);
         let work = async move {
             let mut heard = Vec::new();
             while let Some(order) = rx.recv().await {
@@ -561,7 +564,7 @@ impl Till {
     }
 
     fn tell(&self, order: Wish) {
-        assert!(self.orders.send(order).is_ok(), "the till is at work");
+        assert!(self.orders.try_send(order).is_ok(), "the till is at work");
     }
 
     async fn anew(&self) {

@@ -8,6 +8,7 @@ mod contract;
 mod dsfinvk;
 mod escpos;
 mod exactly_once;
+mod faults;
 mod folders;
 mod formats;
 mod http;
