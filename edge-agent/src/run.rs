@@ -211,6 +211,7 @@ async fn start_sources(
                 sources.spawn(intaker.run(serial, notices));
             }
             Reach::Fake(reach) => {
+                tracing::warn!(source = %source.name, "receipts are invented: no till is read");
                 let marks = buffer.marks(source.name.clone()).await?;
                 let shop = Fake::new(*reach, config.store.clone(), config.clock, &marks);
                 sources.spawn(intaker.run(shop, notices));

@@ -98,7 +98,7 @@ pub enum SourceError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A file in it cannot be read; the others can.
+    /// A file in it cannot be read; the others can. If its feed was begun, it is over and begins anew.
     #[error("the file {feed} cannot be read")]
     Feed {
         /// The file.

@@ -44,6 +44,23 @@ impl Section {
         self.faults.borrow_mut().push(Fault { key, what });
     }
 
+    /// Tells whether a key is given.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Leaves all other keys alone: what they should be is not known.
+    pub(super) fn leave(&mut self) {
+        self.asked.extend(self.table.keys().cloned());
+    }
+
+    /// Notes that a key is given which says nothing here, where it is.
+    pub(super) fn means_nothing(&mut self, key: &str, where_: &str) {
+        if self.is_given(key) {
+            self.fault(key, format!("means nothing {where_}: take it out"));
+        }
+    }
+
     /// Returns the section below a key; one that is missing is a fault.
     pub(super) fn section(&mut self, key: &str) -> Self {
         let table = match self.take(key) {
@@ -205,11 +222,13 @@ impl Section {
     }
 
     fn must_be_there(&mut self, key: &str, right: &str) -> bool {
-        let there = self.table.contains_key(key);
-        if !there {
-            self.fault(key, format!("is missing; it must be {right}"));
-        }
-        there
+        let what = match self.table.get(key) {
+            None => "is missing",
+            Some(value) if value.as_str() == Some("") => "is empty",
+            Some(_) => return true,
+        };
+        self.fault(key, format!("{what}; it must be {right}"));
+        false
     }
 
     fn take(&mut self, key: &str) -> Option<Value> {

@@ -1,6 +1,8 @@
 //! The list of sources: what each is called, how it is reached, and what its bytes mean. Every way to
 //! reach a till has its keys in a file of its own below.
 
+use std::collections::BTreeSet;
+
 use super::Section;
 use crate::format::{Choice, Format};
 
@@ -13,6 +15,7 @@ mod tcp;
 
 pub use directory::{BundleConfig, DirectoryConfig, Names};
 pub use fake::FakeConfig;
+use fake::Time;
 pub use http::{CursorKind, HttpConfig};
 pub use line::{Answer, Hold, LineConfig};
 pub use serial::{Flow, SerialConfig, SerialFraming};
@@ -77,35 +80,44 @@ const KINDS: [&str; 5] = ["directory", "http", "tcp", "serial", "fake"];
 
 /// Reads all sources. Their names must differ: a source's place in its feeds is kept by its name.
 pub(super) fn read(root: &mut Section) -> Option<Vec<SourceConfig>> {
-    let read: Vec<Option<SourceConfig>> = root.sections("sources").iter_mut().map(source).collect();
+    let time = if root.is_given("clock_file") { Time::Simulated } else { Time::Real };
+    let mut names = BTreeSet::new();
+    let mut sections = root.sections("sources");
+    let read = sections.iter_mut().map(|section| source(section, time, &mut names));
+    let read: Vec<Option<SourceConfig>> = read.collect();
+    drop(sections);
     if read.is_empty() {
         root.fault("sources", "is missing; at least one [[sources]] is needed".to_owned());
     }
     let sources: Vec<SourceConfig> = read.into_iter().collect::<Option<_>>()?;
-    for (at, source) in sources.iter().enumerate() {
-        if sources[..at].iter().any(|other| other.name == source.name) {
-            let what = format!("{:?} is taken by another source", source.name);
-            root.fault(&format!("sources[{at}].name"), what);
-        }
-    }
     (!sources.is_empty()).then_some(sources)
 }
 
-fn source(section: &mut Section) -> Option<SourceConfig> {
+fn source(section: &mut Section, time: Time, names: &mut BTreeSet<String>) -> Option<SourceConfig> {
     let name: Option<String> = section.required("name", "a name such as \"tills\"");
     if name.as_deref() == Some("backfill") {
         section.fault("name", "\"backfill\" is what the command of that name fills".to_owned());
     }
+    if let Some(name) = &name
+        && !names.insert(name.clone())
+    {
+        section.fault("name", format!("{name:?} is taken by another source"));
+    }
     let kind: Option<String> = section.required("kind", &KINDS.join(", "));
     let format = format(section);
     let role = role(section);
-    let reach = match kind.as_deref()? {
+    let Some(kind) = kind else {
+        section.leave();
+        return None;
+    };
+    let reach = match kind.as_str() {
         "directory" => directory::read(section).map(Reach::Directory),
         "http" => http::read(section).map(Reach::Http),
         "tcp" => tcp::read(section).map(Reach::Tcp),
         "serial" => serial::read(section).map(Reach::Serial),
-        "fake" => fake::read(section).map(Reach::Fake),
+        "fake" => fake::read(section, time).map(Reach::Fake),
         other => {
+            section.leave();
             let what = format!("{other:?} is no kind of source; known are {}", KINDS.join(", "));
             section.fault("kind", what);
             None

@@ -18,7 +18,7 @@ use crate::aggregate::{Company, Place, Rules};
 use crate::buffer::{Buffer, BufferError, Claim, Entry, Intake, IntakeUnit, Sharing};
 use crate::config::Role;
 use crate::format::{self, Decoder, Format, Framed, Framer, Item, Unit};
-use crate::source::{Completeness, Ending, Event, Fate, Form, Source};
+use crate::source::{Completeness, Ending, Event, Fate, Form, Source, SourceError};
 
 /// What takes a source in.
 pub(super) struct Intaker {
@@ -58,6 +58,11 @@ impl Feeds {
         framer.expect("a source begins a feed before it reads it").as_mut()
     }
 
+    /// Forgets a feed that could not be read on.
+    fn forget(&mut self, name: &str) {
+        self.open.remove(name);
+    }
+
     /// Takes the present feed out.
     fn end(&mut self) -> Box<dyn Framer> {
         let framer = self.open.remove(&self.present);
@@ -90,6 +95,9 @@ impl Intaker {
                     self.handle(event, &mut feeds, &mut source, &notices).await?;
                 }
                 Err(error) => {
+                    if let SourceError::Feed { feed, .. } = &error {
+                        feeds.forget(feed);
+                    }
                     let what = Chain(&error).to_string();
                     tracing::warn!(source = %self.name, error = %what, "the source cannot be read");
                     tell(&notices.1, Notice::Down { source: notices.0, error: what }).await;

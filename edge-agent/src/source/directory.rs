@@ -21,6 +21,7 @@ use super::{Completeness, Ending, Event, Fate, Source, SourceError};
 use crate::config::{BundleConfig, Names};
 
 pub mod bundle;
+mod current;
 mod file;
 mod hints;
 mod known;
@@ -30,11 +31,12 @@ mod probe;
 mod processed;
 mod stamp;
 
+use current::{Current, Reading};
 use file::{Chunk, OpenFile, Trail};
 use hints::Hints;
 pub use hints::Watch;
 pub use known::Marks;
-use known::{Files, Habits, Look, Mark, State};
+use known::{Files, Habits, Look, State};
 use listing::Listed;
 pub use mount::Disk;
 use mount::{Identity, Mount};
@@ -93,29 +95,10 @@ pub struct Directory {
     /// Files of which only the times seem to have moved.
     moved: VecDeque<Candidate>,
     current: Option<Current>,
+    /// What hints have told of, and until when they wait for others.
+    hinted: BTreeSet<String>,
+    gather_until: Instant,
     listing: Listing,
-}
-
-/// The file that is being read.
-struct Current {
-    name: String,
-    shape: Shape,
-    stamp: Stamp,
-    /// Whether a change after this reading shows in the stamp.
-    stamp_tells: bool,
-    edges: Option<u64>,
-    /// Absent while it is read, and after its end.
-    file: Option<OpenFile>,
-    /// What stands before `base`.
-    trail: Trail,
-    base: u64,
-    /// Bytes after `base`: at most what the framer holds and one chunk.
-    pending: Vec<u8>,
-    finished: bool,
-    /// It ends in the midst of packed bytes.
-    torn: bool,
-    ending: Option<Ending>,
-    mark: Option<Mark>,
 }
 
 /// When the folder was and will be listed.
@@ -155,6 +138,8 @@ impl Directory {
             queue: VecDeque::new(),
             moved: VecDeque::new(),
             current: None,
+            hinted: BTreeSet::new(),
+            gather_until: Instant::now(),
             listing,
         }
     }
@@ -165,15 +150,20 @@ impl Directory {
 
     /// Waits until something may have come, then fills the queue.
     async fn look(&mut self) -> Result<(), SourceError> {
-        let hinted = tokio::select! {
-            hinted = self.hints.next() => Some(hinted),
-            () = tokio::time::sleep_until(self.listing.next) => None,
-        };
-        let Some(hint) = hinted else { return self.list().await };
-        let mut names = self.drain(Some(hint));
-        tokio::time::sleep(self.settings.gather).await;
-        names.extend(self.drain(None));
-        self.queue_names(names).await
+        if self.hinted.is_empty() {
+            let hint = tokio::select! {
+                hint = self.hints.next() => hint,
+                () = tokio::time::sleep_until(self.listing.next) => return self.list().await,
+            };
+            self.hinted = self.drain(Some(hint));
+            self.gather_until = Instant::now() + self.settings.gather;
+        }
+        tokio::time::sleep_until(self.gather_until).await;
+        let more = self.drain(None);
+        self.hinted.extend(more);
+        let queued = self.queue_names(self.hinted.clone()).await;
+        self.hinted.clear();
+        queued
     }
 
     fn drain(&mut self, first: Option<hints::Hint>) -> BTreeSet<String> {
@@ -202,7 +192,6 @@ impl Directory {
     async fn list(&mut self) -> Result<(), SourceError> {
         let (began, from) = (self.settings.clock.now(), Instant::now());
         self.listing.next = from + self.settings.poll;
-        self.listing.more = false;
         let mount = self.mount().await?;
         let (settings, files) = (Arc::clone(&self.settings), Arc::clone(&self.files));
         let parts = self.listing.parts;
@@ -326,7 +315,7 @@ impl Directory {
             stamp: opened.stamp,
             stamp_tells: !is_fresh,
             edges,
-            file: Some(opened.file),
+            reading: Reading::Idle(opened.file),
             trail: Trail { identity: opened.identity, digest: opened.digest, tail: opened.tail },
             base: offset,
             pending: Vec::new(),
@@ -370,14 +359,12 @@ impl Directory {
     /// Reads on; nothing where the present file is at its end and was told so.
     async fn read_on(&mut self) -> Result<Option<Event>, SourceError> {
         let Some(current) = &mut self.current else { return Ok(None) };
-        let Some(file) = current.file.take() else {
+        let Some(chunk) = current.read().await else {
             self.current = None;
             return Ok(None);
         };
-        let (file, chunk) = blocking(move || file.read()).await;
         let ending = match chunk {
             Ok(Chunk::Bytes(bytes)) => {
-                current.file = Some(file);
                 current.pending.extend_from_slice(&bytes);
                 return Ok(Some(Event::Bytes(bytes)));
             }
@@ -428,12 +415,16 @@ impl Source for Directory {
             if let Some(event) = self.read_on().await? {
                 return Ok(event);
             }
-            if let Some(candidate) = self.queue.pop_front() {
-                if let Some(event) = self.begin(candidate).await? {
+            // One leaves its queue when it was looked at, not before.
+            if let Some(candidate) = self.queue.front().cloned() {
+                let begun = self.begin(candidate).await;
+                self.queue.pop_front();
+                if let Some(event) = begun? {
                     return Ok(event);
                 }
-            } else if let Some(candidate) = self.moved.pop_front() {
+            } else if let Some(candidate) = self.moved.front().cloned() {
                 self.look_at_edges(candidate).await;
+                self.moved.pop_front();
             } else if self.listing.more {
                 self.list().await?;
             } else if std::mem::take(&mut self.listing.tell_idle) {
@@ -445,30 +436,9 @@ impl Source for Directory {
     }
 
     fn mark(&mut self, offset: u64, completeness: Completeness) -> Option<String> {
-        let current = self.current.as_mut().expect("a mark is asked for while a feed is open");
-        assert!(offset >= current.base, "a feed is taken in forwards");
-        let taken = usize::try_from(offset - current.base).expect("pending bytes fit memory");
-        current.trail.digest.update(&current.pending[..taken]);
-        file::keep_tail(&mut current.trail.tail, &current.pending[..taken]);
-        current.pending.drain(..taken);
-        current.base = offset;
-        let state = match (&current.ending, completeness) {
-            (None, _) | (Some(Ending::Open), Completeness::Partial) => State::Open,
-            (Some(Ending::Open), Completeness::Whole) if current.torn => State::Open,
-            (Some(Ending::Open), Completeness::Whole)
-            | (Some(Ending::Finished | Ending::Damaged(_)), _) => State::Done,
-        };
-        let is_known = current.ending.is_some() && current.stamp_tells;
-        let mark = Mark {
-            offset,
-            hash: format!("{:032x}", file::half(&current.trail.digest)),
-            stamp: is_known.then_some(current.stamp),
-            state,
-            edges: current.edges,
-        };
-        let text = serde_json::to_string(&mark).expect("a mark is text and numbers");
-        current.mark = Some(mark);
-        Some(text)
+        let current = self.current.as_mut();
+        let current = current.expect("a mark is asked for while a feed is open");
+        Some(current.take_in(offset, completeness))
     }
 
     fn committed(&mut self, _: Fate) {

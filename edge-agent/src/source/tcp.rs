@@ -8,6 +8,7 @@ use shared::backoff::Backoff;
 use shared::time::Clock;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::lines::{Habits, LINES_MAX, Lines, Memory};
@@ -44,9 +45,12 @@ pub struct Tcp {
     next_call: Option<(TcpStream, String, Instant)>,
 }
 
+/// A call that goes on whether or not somebody waits for it.
+type Calling = JoinHandle<io::Result<TcpStream>>;
+
 /// Who calls whom, and how that stands.
 enum Way {
-    Client { tls: Option<ClientTls>, retry: Backoff, try_at: Instant },
+    Client { tls: Option<ClientTls>, retry: Backoff, try_at: Instant, calling: Option<Calling> },
     Server { tls: Option<ServerTls>, listener: Option<TcpListener> },
     Proxy(Proxy),
 }
@@ -57,7 +61,8 @@ impl Tcp {
         let (way, memory) = match &config.mode {
             TcpMode::Client(tls) => {
                 let retry = Backoff::new(Duration::from_millis(200), Duration::from_secs(30), 1);
-                (Way::Client { tls: tls.clone(), retry, try_at: Instant::now() }, Memory::Line)
+                let (tls, try_at) = (tls.clone(), Instant::now());
+                (Way::Client { tls, retry, try_at, calling: None }, Memory::Line)
             }
             TcpMode::Server(tls) => {
                 (Way::Server { tls: tls.clone(), listener: None }, Memory::Line)
@@ -124,7 +129,7 @@ impl Tcp {
 
     /// Calls the till once it is time to.
     async fn call(&mut self) -> Result<Option<Event>, SourceError> {
-        let Way::Client { tls, retry, try_at } = &mut self.way else { return Ok(None) };
+        let Way::Client { tls, retry, try_at, calling } = &mut self.way else { return Ok(None) };
         if self.lines.count() > 0 {
             let event = self.lines.next().await;
             if matches!(event, Event::Bytes(_)) {
@@ -132,10 +137,18 @@ impl Tcp {
             }
             return Ok(Some(event));
         }
-        tokio::time::sleep_until(*try_at).await;
         let address = self.config.address.clone();
+        let under_way = match calling {
+            Some(under_way) => under_way,
+            None => {
+                tokio::time::sleep_until(*try_at).await;
+                let called = TcpStream::connect(address.clone());
+                calling.insert(tokio::spawn(within(CONNECT_PATIENCE, called)))
+            }
+        };
+        let called = under_way.await.expect("calling does not panic");
+        *calling = None;
         let fault = |source| SourceError::Line { what: format!("cannot reach {address}"), source };
-        let called = within(CONNECT_PATIENCE, TcpStream::connect(&address)).await;
         *try_at = Instant::now() + retry.next_wait();
         let stream = called.map_err(fault)?;
         keep_alive(&stream);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use edge_agent::config::{Answer, Flow, Hold, LineConfig, SerialConfig, SerialFraming};
 use edge_agent::source::Source;
@@ -80,7 +81,7 @@ async fn a_port_is_ours_alone_and_a_passive_one_is_never_written_to() {
 }
 
 /// The till's end of a port, and the port.
-struct Till {
+pub(crate) struct Till {
     line: File,
     port: OwnedFd,
 }
@@ -88,30 +89,41 @@ struct Till {
 impl Till {
     /// Plugs an adapter in, under the name that the box knows.
     fn plug_in(world: &World) -> Self {
+        Self::plug_in_as(&world.path("port"))
+    }
+
+    /// Plugs an adapter in under a name.
+    pub(crate) fn plug_in_as(port: &Path) -> Self {
         let pair = openpty(None, None).unwrap();
         let mut habits = tcgetattr(&pair.slave).unwrap();
         cfmakeraw(&mut habits);
         tcsetattr(&pair.slave, SetArg::TCSANOW, &habits).unwrap();
         fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         let name = std::fs::read_link(format!("/proc/self/fd/{}", pair.slave.as_raw_fd())).unwrap();
-        let fresh = world.path("port.new");
+        let fresh = port.with_extension("new");
         std::os::unix::fs::symlink(name, &fresh).unwrap();
-        std::fs::rename(fresh, world.path("port")).unwrap();
+        std::fs::rename(fresh, port).unwrap();
         Self { line: File::from(pair.master), port: pair.slave }
     }
 
     /// Waits until somebody has the port: what is said earlier is flushed, as on a real one.
     async fn opened(self) -> Self {
-        let port = File::from(self.port.try_clone().unwrap());
-        let look = async || match port.try_lock() {
-            Ok(()) => Err(format!("nobody has it, {:?}", port.unlock())),
-            Err(_) => Ok(()),
-        };
+        let look = async || if self.is_open() { Ok(()) } else { Err("nobody has it".to_owned()) };
         wait::until("the port is opened", SOON, look).await.unwrap();
         self
     }
 
-    fn say(&mut self, bytes: &[u8]) {
+    /// Tells whether somebody has the port.
+    pub(crate) fn is_open(&self) -> bool {
+        let port = File::from(self.port.try_clone().unwrap());
+        let is_free = port.try_lock().is_ok();
+        if is_free {
+            port.unlock().unwrap();
+        }
+        !is_free
+    }
+
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.line.write_all(bytes).unwrap();
     }
 
@@ -122,7 +134,7 @@ impl Till {
         wait::until("an answer comes", SOON, look).await.unwrap()
     }
 
-    fn heard(&mut self) -> Option<u8> {
+    pub(crate) fn heard(&mut self) -> Option<u8> {
         let mut byte = [0];
         match self.line.read(&mut byte) {
             Ok(1) => Some(byte[0]),

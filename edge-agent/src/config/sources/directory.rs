@@ -163,8 +163,9 @@ fn bundle(section: &mut Section) -> Option<BundleConfig> {
     {
         section.fault("bundle_mark", format!("{mark:?} is no file's own name"));
     }
-    if mark.is_some() && !bundled {
-        section.fault("bundle", "must be true where bundle_mark is set".to_owned());
+    if !bundled {
+        section.means_nothing("bundle_mark", "without bundle = true");
+        section.means_nothing("settle_seconds", "without bundle = true");
     }
     let mark = mark.unwrap_or_else(|| "index.xml".to_owned());
     bundled.then_some(BundleConfig { mark, settle })

@@ -30,6 +30,9 @@ use shared::time::Timestamp;
 
 use crate::config::Section;
 
+/// What is filled in.
+const PLACES: [&str; 6] = ["from", "version", "row", "id", "time", "updated_at"];
+
 /// How a service says where to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CursorKind {
@@ -80,7 +83,8 @@ pub struct HttpConfig {
 const TICKS_1970: i64 = 621_355_968_000_000_000;
 
 pub(super) fn read(section: &mut Section) -> Option<HttpConfig> {
-    let url = section.required("url", "a URL such as \"http://till-7:1200/journal?from={from}\"");
+    let url: Option<String> =
+        section.required("url", "a URL such as \"http://till-7:1200/journal?from={from}\"");
     let post = post(section);
     let body = section.text("body");
     let cursor = cursor(section);
@@ -94,11 +98,20 @@ pub(super) fn read(section: &mut Section) -> Option<HttpConfig> {
     let most = section.number("page_bytes_max", 2_000_000, 10_000..=64_000_000);
     let header = header(section);
     let ca = section.path("ca").is_some().then(|| section.required_file("ca", "a PEM file"));
-    let (url, cursor): (String, CursorKind) = (url?, cursor?);
-    check_url(section, &url, header.is_some());
+    if let Some(url) = &url {
+        check_url(section, url, header.is_some());
+    }
     if body.is_some() && !post {
         section.fault("body", "needs method = \"POST\"".to_owned());
     }
+    if let (Some(url), Some(cursor)) = (&url, cursor) {
+        check_places(section, cursor, (url, body.as_deref()));
+    }
+    if cursor == Some(CursorKind::Version) {
+        section.means_nothing("overlap_seconds", "with cursor = \"version\"");
+    }
+    let start = cursor.and_then(|cursor| begin(section, cursor, start.as_deref()));
+    let (url, cursor): (String, CursorKind) = (url?, cursor?);
     let ordinary = match cursor {
         CursorKind::TicksRow => (Some("ftQueueItems"), "TimeStamp", "ftQueueRow"),
         CursorKind::Version => (Some("data"), "version", "version"),
@@ -113,7 +126,7 @@ pub(super) fn read(section: &mut Section) -> Option<HttpConfig> {
         list: list.or(ordinary.0.map(str::to_owned)),
         time_field: time_field.unwrap_or_else(|| ordinary.1.to_owned()),
         id_field: id_field.unwrap_or_else(|| ordinary.2.to_owned()),
-        start: begin(section, cursor, start.as_deref())?,
+        start: start?,
         overlap,
         poll,
         timeout,
@@ -183,12 +196,39 @@ fn header(section: &mut Section) -> Option<Option<(String, PathBuf)>> {
             return None;
         }
     };
+    let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if name.is_empty() || !name.bytes().all(usable) {
+        section.fault("header_name", format!("{name:?} is no name such as \"Authorization\""));
+    }
     match std::fs::metadata(&file) {
         Ok(meta) if meta.permissions().mode() & 0o077 == 0 => {}
         Ok(_) => section.fault("header_file", "others may read it; chmod 600 it".to_owned()),
         Err(error) => section.fault("header_file", format!("cannot be read: {error}")),
     }
     Some(Some((name, file)))
+}
+
+/// Sees to it that a round goes on somewhere, and that no place is misspelt.
+fn check_places(section: &mut Section, cursor: CursorKind, (url, body): (&str, Option<&str>)) {
+    let mut named = 0;
+    for (key, text) in [("url", Some(url)), ("body", body)] {
+        let Some(text) = text else { continue };
+        for part in text.split('{').skip(1) {
+            let word = part.split_once('}').map_or("", |(word, _)| word);
+            let is_place =
+                !word.is_empty() && word.bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
+            if PLACES.contains(&word) {
+                named += 1;
+            } else if is_place {
+                let known = PLACES.map(|place| format!("{{{place}}}")).join(", ");
+                section.fault(key, format!("{{{word}}} is no place; known are {known}"));
+            }
+        }
+    }
+    if named == 0 && cursor != CursorKind::Opaque {
+        let what = "names no place such as {from}: every question would get the first page";
+        section.fault("url", what.to_owned());
+    }
 }
 
 fn check_url(section: &mut Section, url: &str, secret: bool) {

@@ -68,33 +68,44 @@ pub(super) fn read(section: &mut Section) -> Option<TcpConfig> {
     let mode: Option<String> = section.required("mode", "client, server, mirror or proxy");
     let line = line::read(section);
     let read_timeout = section.seconds("read_timeout_seconds", 86_400, 1..=31_536_000);
-    let default = (mode.as_deref() == Some("mirror")).then(|| "0.0.0.0:9100".to_owned());
-    let address = match default {
-        Some(default) => Some(section.text("address").unwrap_or(default)),
-        None => section.required("address", "a host and port such as \"10.0.0.5:4001\""),
+    let address = match mode.as_deref() {
+        Some("mirror") => Some(section.text("address").unwrap_or("0.0.0.0:9100".to_owned())),
+        Some(_) => section.required("address", "a host and port such as \"10.0.0.5:4001\""),
+        None => section.text("address"),
     };
     if let Some(address) = &address {
         check_address(section, "address", address);
     }
-    let mode = match mode?.as_str() {
-        "client" => TcpMode::Client(client_tls(section)?),
-        "server" => TcpMode::Server(server_tls(section)?),
-        "mirror" => TcpMode::Mirror,
+    let Some(mode) = mode else {
+        section.leave();
+        return None;
+    };
+    let taps = matches!(mode.as_str(), "mirror" | "proxy");
+    let mode = match mode.as_str() {
+        "client" => client_tls(section).map(TcpMode::Client),
+        "server" => server_tls(section).map(TcpMode::Server),
+        "mirror" => Some(TcpMode::Mirror),
         "proxy" => {
-            let printer: String = section.required("printer", "a host and port")?;
-            check_address(section, "printer", &printer);
-            TcpMode::Proxy { printer }
+            let printer: Option<String> = section.required("printer", "a host and port");
+            if let Some(printer) = &printer {
+                check_address(section, "printer", printer);
+                let what = "is also the printer's: whoever called it would call himself";
+                if address.as_ref() == Some(printer) {
+                    section.fault("address", what.to_owned());
+                }
+            }
+            printer.map(|printer| TcpMode::Proxy { printer })
         }
         other => {
             section.fault("mode", format!("{other:?} is no client, server, mirror or proxy"));
+            section.leave();
             return None;
         }
     };
-    let taps = matches!(mode, TcpMode::Mirror | TcpMode::Proxy { .. });
     if taps && line.answer != Answer::None {
         section.fault("answer", "must be \"none\": a mirror or proxy never answers".to_owned());
     }
-    Some(TcpConfig { mode, address: address?, line, read_timeout })
+    Some(TcpConfig { mode: mode?, address: address?, line, read_timeout })
 }
 
 fn check_address(section: &mut Section, key: &str, address: &str) {
@@ -111,9 +122,9 @@ fn client_tls(section: &mut Section) -> Option<Option<ClientTls>> {
         }
         return Some(None);
     }
-    let ca = section.required_file("ca", "the authority of the till's certificate")?;
-    let server_name = section.required("server_name", "the name in the till's certificate")?;
-    Some(Some(ClientTls { ca, server_name }))
+    let ca = section.required_file("ca", "the authority of the till's certificate");
+    let server_name = section.required("server_name", "the name in the till's certificate");
+    Some(Some(ClientTls { ca: ca?, server_name: server_name? }))
 }
 
 fn server_tls(section: &mut Section) -> Option<Option<ServerTls>> {
