@@ -35,7 +35,7 @@ pub struct DecodeArgs {
     #[arg(long)]
     store: Option<StoreId>,
     /// The zone of the till's clock.
-    #[arg(long, default_value = "Europe/Berlin")]
+    #[arg(long, default_value = "Europe/Berlin", value_parser = zone)]
     zone: chrono_tz::Tz,
     /// The local time at which a business day begins where the till names none.
     #[arg(long, default_value = "03:00", value_parser = clock_time)]
@@ -51,6 +51,10 @@ pub struct DecodeArgs {
 fn clock_time(text: &str) -> Result<NaiveTime, String> {
     NaiveTime::parse_from_str(text, "%H:%M")
         .map_err(|_| "a time such as 03:00 is wanted".to_owned())
+}
+
+fn zone(text: &str) -> Result<chrono_tz::Tz, String> {
+    text.parse().map_err(|_| "an IANA zone such as Europe/Berlin is wanted".to_owned())
 }
 
 /// Runs the command.
@@ -76,8 +80,12 @@ pub fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
         (false, false) => What::Items,
     };
     let out = BufWriter::new(io::stdout().lock());
-    let mut printer = Printer { out, what, summary: Summary::default(), refused: 0 };
-    args.input.read((&format, context), |heard| printer.hear(heard))?;
+    let mut printer = Printer { out, what, summary: Summary::default(), heard: 0, refused: 0 };
+    if let Err(error) = args.input.read((&format, context), |heard| printer.hear(heard)) {
+        printer.out.flush()?;
+        refuse_command(&error)?;
+        return Ok(ExitCode::FAILURE);
+    }
     match printer.finish() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) if printer.refused == 0 => Ok(ExitCode::SUCCESS),
@@ -101,11 +109,13 @@ struct Printer<W> {
     out: W,
     what: What,
     summary: Summary,
+    heard: u64,
     refused: u64,
 }
 
 impl<W: Write> Printer<W> {
     fn hear(&mut self, heard: Heard<'_>) -> io::Result<()> {
+        self.heard += 1;
         match heard {
             Heard::Item(item) => {
                 self.summary.add(item);
@@ -150,6 +160,11 @@ impl<W: Write> Printer<W> {
             What::Summary => write!(self.out, "{}", self.summary)?,
             What::Unmapped => write!(self.out, "{}", self.summary.unmapped())?,
         }
-        self.out.flush()
+        self.out.flush()?;
+        // Silence would leave open whether anything was read.
+        match self.heard {
+            0 => writeln!(io::stderr().lock(), "nothing stands in it: no receipt, nothing refused"),
+            1.. => Ok(()),
+        }
     }
 }

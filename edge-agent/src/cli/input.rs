@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 
 use crate::format::{Choice, Context, Decoder, Format, Framed, Framer, Item, Refusal, Unit};
@@ -25,7 +25,7 @@ pub(super) struct Input {
     /// The file with the format's own settings.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// The file, or - for the standard input; a folder is read as one bundle.
+    /// The file, or - for the standard input; a folder where the format is an export of many tables.
     file: PathBuf,
 }
 
@@ -52,7 +52,7 @@ impl Input {
         hear: impl FnMut(Heard<'_>) -> io::Result<()>,
     ) -> anyhow::Result<()> {
         let shown = self.file.display();
-        let input = open(&self.file).with_context(|| format!("cannot open {shown}"))?;
+        let input = open(&self.file, format).with_context(|| format!("cannot open {shown}"))?;
         let (framer, decoder) = (format.framer(0), format.decoder(context));
         match (Reading { framer, decoder, hear }).run(input) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -66,19 +66,21 @@ pub(super) fn read_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Says what is wrong with the command.
+/// Says what is wrong with the command or its file.
 pub(super) fn refuse_command(error: &anyhow::Error) -> io::Result<()> {
     writeln!(io::stderr().lock(), "error: {error:#}")
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+fn open(path: &Path, format: &Format) -> anyhow::Result<Box<dyn Read>> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(io::stdin().lock()));
     }
-    if path.is_dir() {
-        return Ok(Box::new(Bundle::open(path)?));
+    if !path.is_dir() {
+        return Ok(Box::new(File::open(path)?));
     }
-    Ok(Box::new(File::open(path)?))
+    ensure!(format.is_bundle(), "it is a folder, and only an export of dsfinvk is one");
+    ensure!(std::fs::read_dir(path)?.next().is_some(), "the folder is empty");
+    Ok(Box::new(Bundle::open(path)?))
 }
 
 struct Reading<H> {

@@ -109,6 +109,11 @@ impl Format {
         "telegram",
     ];
 
+    /// Tells whether a folder of tables is one input of it.
+    pub fn is_bundle(&self) -> bool {
+        matches!(self, Self::Dsfinvk(_))
+    }
+
     /// Finds a format by what is said of it.
     pub fn find(choice: Choice<'_>) -> Result<Self, FormatError> {
         match choice.name {

@@ -1,10 +1,12 @@
 //! What a technician does with a folder: many files at the start, a look before the agent runs, and an
 //! export that lies there as a folder.
 
+use std::path::Path;
 use std::process::Command;
 
 use tokio::time::Instant;
 
+use crate::reading::data;
 use crate::world::{World, lines, receipt};
 
 /// Files that lie there when the agent starts.
@@ -54,15 +56,70 @@ async fn a_probe_says_what_it_sees_and_a_check_alone_does_not() {
 }
 
 #[test]
-fn decode_reads_a_folder_as_one_bundle() {
+fn decode_reads_the_folder_of_an_export_and_no_other_one() {
+    let export = data("dsfinvk/two-closings");
+    let read = decode(&["--format", "dsfinvk", "--store", "10"], &export);
+    let printed = std::fs::read_to_string(data("dsfinvk/two-closings.receipts")).unwrap();
+    let printed: Vec<&str> = printed.lines().filter(|line| line.starts_with('{')).collect();
+    assert_eq!(read.0.lines().collect::<Vec<_>>(), printed);
+    let empty = tempfile::tempdir().unwrap();
+    for (format, folder, reason) in [
+        ("jsonl", export.as_path(), "it is a folder, and only an export of dsfinvk is one"),
+        ("dsfinvk", empty.path(), "the folder is empty"),
+        ("dsfinvk", &empty.path().join("none"), "No such file or directory"),
+    ] {
+        let (out, err, code) = decode(&["--format", format], folder);
+        assert_eq!((out.as_str(), code), ("", Some(1)), "{err}");
+        let wanted = format!("error: cannot open {}: {reason}", folder.display());
+        assert!(err.starts_with(&wanted) && err.lines().count() == 1, "{err}");
+    }
+}
+
+#[test]
+fn decode_says_where_a_command_is_wrong_and_where_a_file_holds_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let day = [receipt("3", 1, "09:41:07", 1), receipt("3", 2, "09:41:17", 1)];
-    // The header of a bundle's file is a line of its own, which is refused.
-    std::fs::write(folder.path().join("a.jsonl"), format!("\n{}", lines(&day))).unwrap();
+    let file = folder.path().join("empty");
+    std::fs::write(&file, "").unwrap();
+    for (arguments, reason) in [
+        (["--format", "csv"].as_slice(), "\"csv\" is no format; known are poslog, jsonl"),
+        (&["--format", "poslog"], "poslog needs a dialect; known dialects of poslog are ncr-acs"),
+        (&["--format", "poslog", "--dialect", "sap"], "\"sap\" is no dialect of poslog"),
+        (&["--format", "telegram"], "the settings of telegram are not usable: a file of them"),
+        (
+            &["--format", "jsonl", "--zone", "Berlin"],
+            "an IANA zone such as Europe/Berlin is wanted",
+        ),
+        (&["--format", "jsonl", "--store", "a/b"], "a store id holds the character '/'"),
+    ] {
+        let (out, err, code) = decode(arguments, &file);
+        assert_eq!((out.as_str(), code), ("", Some(2)), "{err}");
+        assert!(err.starts_with("error: ") && err.contains(reason), "{err}");
+    }
+    for arguments in [
+        ["--format", "jsonl"].as_slice(),
+        &["--format", "poslog", "--dialect", "v6"],
+        &["--format", "escpos", "--dialect", "rewe"],
+        &["--format", "receipt-text", "--dialect", "lidl"],
+        &["--format", "fiskaltrust"],
+        &["--format", "square"],
+        &["--format", "dsfinvk"],
+        &["--format", "edifact"],
+    ] {
+        let (out, err, code) = decode(arguments, &file);
+        assert_eq!((out.as_str(), code), ("", Some(0)), "{err}");
+        assert_eq!(err, "nothing stands in it: no receipt, nothing refused\n");
+        let (out, _, code) = decode(&[arguments, &["--summary"]].concat(), &file);
+        assert_eq!(code, Some(0));
+        assert!(
+            out.lines().all(|line| line.len() <= 40) && out.contains("refused pieces"),
+            "{out}"
+        );
+    }
+}
+
+fn decode(arguments: &[&str], path: &Path) -> (String, String, Option<i32>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edge-agent"));
-    let output = command.args(["decode", "--format", "jsonl"]).arg(folder.path()).output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(printed.lines().count(), 2, "{printed}");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.starts_with("refused bytes 0..513"), "{said}");
+    let output = command.arg("decode").args(arguments).arg(path).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code())
 }

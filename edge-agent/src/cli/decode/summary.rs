@@ -22,6 +22,7 @@ pub(super) struct Summary {
     lines: BTreeMap<String, Sums>,
     adjustments: BTreeMap<String, Sums>,
     payments: BTreeMap<String, Sums>,
+    cash_moves: BTreeMap<String, Sums>,
     movements: BTreeMap<String, Sums>,
     closings: u64,
     unmapped: BTreeMap<String, Sums>,
@@ -52,6 +53,10 @@ impl Summary {
             Item::Receipt(receipt) => {
                 let reason = receipt.reason.as_ref().map_or("other", |reason| reason.as_str());
                 *self.not_counted.entry(reason.to_owned()).or_default() += 1;
+                for moved in &receipt.cash_moves {
+                    let sums = self.cash_moves.entry(moved.kind.to_string()).or_default();
+                    sums.add(Milli::ZERO, moved.cents);
+                }
             }
             Item::Movement(movement) => {
                 let sums = self.movements.entry(movement.kind.to_string()).or_default();
@@ -102,8 +107,9 @@ impl Summary {
 
     /// Returns the articles that are known by their text alone, one a line.
     pub(super) fn unmapped(&self) -> String {
-        let mut text = String::new();
-        table(&mut text, "article", &self.unmapped).expect("writing to a String does not fail");
+        let mut rows = Rows::default();
+        rows.table("article", &self.unmapped, Of::Both);
+        let mut text = rows.to_string();
         if self.unmapped_left_out > 0 {
             writeln!(text, "and {} lines of further articles", self.unmapped_left_out)
                 .expect("writing to a String does not fail");
@@ -115,44 +121,103 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let not_counted: u64 = self.not_counted.values().sum();
-        writeln!(
-            out,
-            "receipts that count   {:>10} {:>16}",
-            self.receipts,
-            self.total.to_string()
-        )?;
-        writeln!(out, "numbers without sale  {not_counted:>10}")?;
+        let mut rows = Rows::default();
+        rows.add("receipts that count", self.receipts, ["", &self.total.to_string()]);
+        rows.add("numbers without sale", not_counted, ["", ""]);
         for (reason, count) in &self.not_counted {
-            writeln!(out, "  {reason:<20}{count:>10}")?;
+            rows.add(&format!("  {reason}"), count, ["", ""]);
         }
-        table(out, "lines", &self.lines)?;
-        table(out, "adjustments", &self.adjustments)?;
-        table(out, "payments", &self.payments)?;
-        table(out, "stock movements", &self.movements)?;
-        writeln!(out, "closings              {:>10}", self.closings)?;
-        writeln!(out, "articles by text only {:>10}", self.unmapped.len())?;
-        writeln!(out, "refused pieces        {:>10}", self.refused)
+        rows.table("lines", &self.lines, Of::Both);
+        rows.table("adjustments", &self.adjustments, Of::Amount);
+        rows.table("payments", &self.payments, Of::Amount);
+        rows.table("cash moves", &self.cash_moves, Of::Amount);
+        rows.table("stock movements", &self.movements, Of::Quantity);
+        rows.add("closings", self.closings, ["", ""]);
+        rows.add("articles by text", self.unmapped.len(), ["", ""]);
+        rows.add("refused pieces", self.refused, ["", ""]);
+        write!(out, "{rows}")
     }
 }
 
-fn table(out: &mut impl fmt::Write, name: &str, rows: &BTreeMap<String, Sums>) -> fmt::Result {
-    if rows.is_empty() {
-        return Ok(());
+/// What a table's rows have beside their count.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Quantity,
+    Amount,
+    Both,
+}
+
+impl Of {
+    fn figures<'a>(self, quantity: &'a str, amount: &'a str) -> [&'a str; 2] {
+        match self {
+            Self::Quantity => [quantity, ""],
+            Self::Amount => ["", amount],
+            Self::Both => [quantity, amount],
+        }
     }
-    let wide = rows.keys().map(|key| key.chars().count()).max().unwrap_or(0).max(20);
-    writeln!(
-        out,
-        "{name:<width$}{:>10} {:>16} {:>16}",
-        "count",
-        "quantity",
-        "amount",
-        width = wide + 2
-    )?;
-    for (key, sums) in rows {
-        let Sums { count, quantity, amount } = sums;
-        // Their own format knows no width.
-        let (quantity, amount) = (quantity.to_string(), amount.to_string());
-        writeln!(out, "  {key:<wide$}{count:>10} {quantity:>16} {amount:>16}")?;
+}
+
+/// Rows whose columns are as wide as what stands in them, so that they fit a narrow terminal where
+/// they can: a name, a count, a quantity, an amount.
+#[derive(Debug, Default)]
+struct Rows(Vec<[String; 4]>);
+
+impl Rows {
+    fn add(&mut self, name: &str, count: impl fmt::Display, figures: [&str; 2]) {
+        let [quantity, amount] = figures.map(str::to_owned);
+        self.0.push([name.to_owned(), count.to_string(), quantity, amount]);
     }
-    Ok(())
+
+    fn table(&mut self, name: &str, sums: &BTreeMap<String, Sums>, of: Of) {
+        if sums.is_empty() {
+            return;
+        }
+        self.add(name, "count", of.figures("quantity", "amount"));
+        for (key, Sums { count, quantity, amount }) in sums {
+            let (quantity, amount) = (quantity.to_string(), amount.to_string());
+            self.add(&format!("  {key}"), count, of.figures(&quantity, &amount));
+        }
+    }
+
+    fn widths(&self) -> [usize; 4] {
+        let width = |column: usize| self.0.iter().map(|row| row[column].chars().count()).max();
+        [0, 1, 2, 3].map(|column| width(column).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [wide, count_wide, quantity_wide, amount_wide] = self.widths();
+        for [name, count, quantity, amount] in &self.0 {
+            let row = format!(
+                "{name:<wide$} {count:>count_wide$} {quantity:>quantity_wide$} {amount:>amount_wide$}"
+            );
+            writeln!(out, "{}", row.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_stands_in_them() {
+        let mut rows = Rows::default();
+        let mut sums = BTreeMap::<String, Sums>::new();
+        sums.entry("sale".to_owned()).or_default().add(Milli(1500), Cents(-199));
+        rows.add("receipts", 12, ["", "-1.99"]);
+        rows.table("lines", &sums, Of::Both);
+        rows.table("payments", &sums, Of::Amount);
+        rows.table("nothing", &BTreeMap::new(), Of::Both);
+        let wanted = "\
+receipts    12           -1.99
+lines    count quantity amount
+  sale       1    1.500  -1.99
+payments count          amount
+  sale       1           -1.99
+";
+        assert_eq!(rows.to_string(), wanted);
+    }
 }
