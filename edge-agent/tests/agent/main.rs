@@ -3,6 +3,7 @@
 
 mod backfill;
 mod cli;
+mod damage;
 mod dsfinvk;
 mod escpos;
 mod exactly_once;
