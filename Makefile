@@ -17,8 +17,8 @@ build: setup ## leaves the programs in target/bin: edge-agent, central, fakes
 test: setup ## format, lints, every test, a short demo, the independent checks
 	@scripts/test
 
-fuzz: setup ## every decoder against damaged and random bytes, SECONDS=n each
-	@FUZZ_SECONDS=$(SECONDS) cargo test --locked --workspace --test formats
+fuzz: setup ## an engine that sees what it reaches looks for bytes that break a decoder, SECONDS=n each
+	@scripts/fuzz $(SECONDS)
 
 outages: setup ## every outage as long as it is called, ten minutes of rotations, 30 days of backlog: half an hour
 	@OUTAGES=real ROTATIONS=10 ROTATION_SECONDS=60 BACKLOG_DAYS=30 cargo test --locked -p edge-agent \

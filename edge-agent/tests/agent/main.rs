@@ -7,6 +7,7 @@ mod calls;
 mod certificates;
 mod cli;
 mod contract;
+mod damage;
 mod dsfinvk;
 mod escpos;
 mod exactly_once;
