@@ -9,6 +9,7 @@ mod dsfinvk;
 mod escpos;
 mod exactly_once;
 mod folders;
+mod footprint;
 mod formats;
 mod http;
 mod inspection;
