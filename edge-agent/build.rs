@@ -12,7 +12,7 @@ fn main() {
     println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     // A day's slack, for machines whose clocks differ.
     let built = (built_at() / DAY_SECONDS).saturating_sub(1) * DAY_SECONDS;
-    println!("cargo::rustc-env=FRISCHMARKT_BUILT={built}");
+    println!("cargo::rustc-env=EDGE_AGENT_BUILT={built}");
 }
 
 /// Returns the time of a build that can be repeated, else that of this one, in seconds since 1970.

@@ -4,7 +4,7 @@ use shared::time::Timestamp;
 
 /// Returns that day, or the beginning of time where that is not known.
 pub(crate) fn at() -> Timestamp {
-    let seconds: Option<i64> = env!("FRISCHMARKT_BUILT").parse().ok();
+    let seconds: Option<i64> = env!("EDGE_AGENT_BUILT").parse().ok();
     let millis = seconds.and_then(|seconds| seconds.checked_mul(1000));
     millis
         .and_then(Timestamp::from_unix_millis)

@@ -12,10 +12,15 @@ use shared::receipt::Receipt;
 use shared::topics::Topic;
 use tokio::time::Instant;
 
+use crate::footprint::Footprint;
+use crate::networks::{self, Site};
 use crate::topic::{Record, exact, records};
 use crate::world::{Broker, World, lines, receipt};
 
 const STORE: &str = "t3";
+
+/// Bits a second of a shop's line.
+const LINE: u64 = 10_000_000;
 
 /// A store's day: 13,000 lines in 15 hours.
 const RECEIPTS_A_DAY: u32 = 1_300;
@@ -27,7 +32,7 @@ const SHORT_RECEIPTS: u32 = 200;
 
 #[tokio::test]
 async fn a_backlog_starts_at_once_and_drains_in_order() {
-    let days: u32 = std::env::var("BACKLOG_DAYS").map_or(0, |text| text.parse().unwrap());
+    let days = days();
     let stack = Stack::shared();
     let topics = stack.topics_for("edge-backlog").await.unwrap();
     let store = StoreId::new(STORE).unwrap();
@@ -38,30 +43,28 @@ async fn a_backlog_starts_at_once_and_drains_in_order() {
     };
     let world = World::with_broker(STORE, &broker);
     let agent = world.agent().await;
-    let (mut count, mut cents, mut batches) = (0, 0, 0);
-    for day in 0..days.max(1) {
-        let receipts = if days == 0 { SHORT_RECEIPTS } else { RECEIPTS_A_DAY };
-        let sold: Vec<_> = (0..receipts).map(|at| sold(day, at)).collect();
-        count += u64::from(receipts);
-        cents += sold.iter().map(|receipt| receipt.total_cents.0).sum::<i64>();
-        world.drop_file(&format!("{day:03}.jsonl"), lines(&sold));
-        let minutes: BTreeSet<u32> = (0..receipts).map(minute).collect();
-        batches += minutes.len() as u64;
-        world.until("the day is cut", |report| report.status.backlog == batches).await;
-    }
+    let (count, cents) = sell_days(&world, STORE, days).await;
+    eprintln!("with the backlog cut: {:?}", Footprint::of(&world));
     assert!(agent.stop().await.success());
 
     world.configure(STORE, &Broker { brokers: stack.brokers(), ..broker }, "");
     let began = Instant::now();
     let agent = world.agent().await;
     let started = began.elapsed();
-    world.until("nothing waits", |report| report.status.backlog == 0).await;
+    let mut most = Footprint::of(&world);
+    world
+        .until("nothing waits", |report| {
+            let now = Footprint::of(&world);
+            most.anonymous_kib = most.anonymous_kib.max(now.anonymous_kib);
+            most.rss_kib = most.rss_kib.max(now.rss_kib);
+            most.threads = most.threads.max(now.threads);
+            report.status.backlog == 0
+        })
+        .await;
+    eprintln!("at most while it drained: {most:?}");
+    assert!(most.threads <= 8, "{most:?}");
     let topic = Topic::StoreMinutes.name(topics.prefix());
     let found = records(stack, &topic).await;
-    let span = |all: &[Record]| {
-        let (first, last) = (all.first().unwrap().appended, all.last().unwrap().appended);
-        Duration::from_millis(u64::try_from(last - first).unwrap())
-    };
     let drained = span(&found);
     exact(&world, &found, (count, cents));
     assert!(agent.stop().await.success());
@@ -78,16 +81,73 @@ async fn a_backlog_starts_at_once_and_drains_in_order() {
     );
 }
 
+#[tokio::test]
+async fn a_backlog_fills_a_line_of_ten_megabits() {
+    let days = days();
+    if days == 0 {
+        eprintln!("SKIPPED: a backlog of days is for `make outages`");
+        return;
+    }
+    let stack = Stack::shared();
+    let Some(mut site) = Site::new("edge-line", stack).await else { return };
+    site.narrow(LINE);
+    let agent = site.world.agent().await;
+    let truth = sell_days(&site.world, networks::STORE, days).await;
+    let before = site.sent_bytes();
+    site.open_door("10.77.2.2");
+    site.broker_is_at(&["10.77.2.2"]);
+    site.world.until("nothing waits", |report| report.status.backlog == 0).await;
+    let sent = site.sent_bytes() - before;
+    let found = records(stack, &Topic::StoreMinutes.name(site.topics.prefix())).await;
+    let bytes: usize = found.iter().map(|record| record.body.len()).sum();
+    let drained = span(&found);
+    exact(&site.world, &found, truth);
+    assert!(agent.stop().await.success());
+    let at_best = Duration::from_millis(sent * 8 * 1000 / LINE);
+    eprintln!(
+        "{days} days, {} batches of {bytes} bytes, {sent} on the wire: drained in {drained:?} over a \
+         line that needs {at_best:?} for as much",
+        found.len()
+    );
+}
+
+/// Returns how many days of backlog are asked for; none in the ordinary run.
+fn days() -> u32 {
+    std::env::var("BACKLOG_DAYS").map_or(0, |text| text.parse().unwrap())
+}
+
+/// Lets a shop sell for so many days, part of a day for none, and waits until all is cut.
+async fn sell_days(world: &World, store: &str, days: u32) -> (u64, i64) {
+    let (mut count, mut cents, mut batches) = (0, 0, 0);
+    for day in 0..days.max(1) {
+        let receipts = if days == 0 { SHORT_RECEIPTS } else { RECEIPTS_A_DAY };
+        let sold: Vec<_> = (0..receipts).map(|at| sold(store, day, at)).collect();
+        count += u64::from(receipts);
+        cents += sold.iter().map(|receipt| receipt.total_cents.0).sum::<i64>();
+        world.drop_file(&format!("{day:03}.jsonl"), lines(&sold));
+        let minutes: BTreeSet<u32> = (0..receipts).map(minute).collect();
+        batches += minutes.len() as u64;
+        world.until("the day is cut", |report| report.status.backlog == batches).await;
+    }
+    (count, cents)
+}
+
+/// Returns the time from the first record to the last.
+fn span(all: &[Record]) -> Duration {
+    let (first, last) = (all.first().unwrap().appended, all.last().unwrap().appended);
+    Duration::from_millis(u64::try_from(last - first).unwrap())
+}
+
 fn minute(at: u32) -> u32 {
     at * MINUTES_A_DAY / RECEIPTS_A_DAY
 }
 
 /// Returns a receipt of a day; articles and amounts differ from line to line.
-fn sold(day: u32, at: u32) -> Receipt {
+pub(crate) fn sold(store: &str, day: u32, at: u32) -> Receipt {
     let minute = minute(at);
     let time = format!("{:02}:{:02}:{:02}", 5 + minute / 60, minute % 60, at % 60);
     let mut receipt = receipt("3", at + 1, &time, 0);
-    receipt.store = StoreId::new(STORE).unwrap();
+    receipt.store = StoreId::new(store).unwrap();
     let shift = Duration::from_secs(86_400 * u64::from(day));
     receipt.ended_at = receipt.ended_at.plus(shift);
     receipt.business_day = receipt.ended_at.to_string()[..10].parse().unwrap();

@@ -13,6 +13,7 @@ mod escpos;
 mod exactly_once;
 mod faults;
 mod folders;
+mod footprint;
 mod formats;
 mod http;
 mod inspection;

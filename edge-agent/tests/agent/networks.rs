@@ -24,7 +24,7 @@ use tokio::time::sleep;
 use crate::topic::{exact, records};
 use crate::world::{Broker, World, lines, receipt};
 
-const STORE: &str = "t2";
+pub(crate) const STORE: &str = "t2";
 
 /// Returns true where outages last as long as they are called.
 fn lasts_as_said() -> bool {
@@ -37,11 +37,11 @@ struct Network {
 }
 
 /// A network with a shop and its agent's world in it.
-struct Site<'a> {
+pub(crate) struct Site<'a> {
     network: Network,
     stack: &'a Stack,
-    topics: TestTopics<'a>,
-    world: World,
+    pub(crate) topics: TestTopics<'a>,
+    pub(crate) world: World,
     sold: u32,
     doors: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -166,7 +166,7 @@ fn well(output: std::io::Result<Output>) -> Result<(), String> {
 
 impl<'a> Site<'a> {
     /// Makes a site; nothing where this machine lets nobody build a network.
-    async fn new(name: &str, stack: &'a Stack) -> Option<Self> {
+    pub(crate) async fn new(name: &str, stack: &'a Stack) -> Option<Self> {
         let network = match Network::build(name) {
             Ok(network) => network,
             Err(reason) => {
@@ -206,14 +206,14 @@ impl<'a> Site<'a> {
     }
 
     /// Says where the broker is.
-    fn broker_is_at(&self, addresses: &[&str]) {
+    pub(crate) fn broker_is_at(&self, addresses: &[&str]) {
         let line = |address: &&str| format!("{address} localhost\n");
         // Written in place: the file is bound into the shop's world.
         std::fs::write(self.hosts(), addresses.iter().map(line).collect::<String>()).unwrap();
     }
 
     /// Opens a door at an address of the far end, behind which the broker is.
-    fn open_door(&mut self, address: &str) {
+    pub(crate) fn open_door(&mut self, address: &str) {
         let port: u16 = self.stack.brokers().rsplit(':').next().unwrap().parse().unwrap();
         let ip: IpAddr = address.parse().unwrap();
         let listener = self.network.listen("far", SocketAddr::new(ip, port));
@@ -228,6 +228,24 @@ impl<'a> Site<'a> {
                 });
             }
         }));
+    }
+
+    /// Gives the shop a line of IPv4 that takes so many bits a second each way.
+    pub(crate) fn narrow(&self, bits_a_second: u64) {
+        self.network.address(true).unwrap();
+        let rate = format!("{bits_a_second}bit");
+        for (place, device) in [("shop", "shop-a"), ("way", "way-a")] {
+            let shape = ["tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", &rate];
+            let more = ["burst", "64k", "latency", "200ms"];
+            self.network.must(place, &[&shape[..], &more[..]].concat());
+        }
+    }
+
+    /// Returns the bytes that the shop has sent.
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        let file = "/sys/class/net/shop-a/statistics/tx_bytes";
+        let text = self.network.said("shop", &["cat", file]);
+        text.trim().parse().unwrap()
     }
 
     /// Shuts all doors, and ends whoever stands in one.
