@@ -1,8 +1,10 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz demo clean-demo
+.PHONY: help setup build test fuzz flips beside demo clean-demo
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
+CASES ?= 10000
+HOURS ?= 24
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -18,6 +20,12 @@ test: setup ## format, lints, every test, a short demo, the independent checks
 
 fuzz: setup ## every decoder against damaged and random bytes, SECONDS=n each
 	@FUZZ_SECONDS=$(SECONDS) cargo test --locked --workspace --test formats
+
+flips: setup ## CASES=n random flips and cuts of the buffer and its log: what is whole comes back, the rest is named
+	@CASES=$(CASES) cargo test --locked -p edge-agent --test agent repair:: -- --nocapture
+
+beside: setup ## HOURS=n simulated hours of an agent beside every inspection, and what they cost
+	@HOURS=$(HOURS) cargo test --locked --release -p edge-agent --test agent concurrent:: -- --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

@@ -14,6 +14,7 @@ mod buffer;
 mod check;
 pub mod decode;
 mod input;
+pub mod restore;
 mod run;
 mod status;
 
@@ -51,6 +52,7 @@ enum Command {
     },
     Decode(decode::DecodeArgs),
     Backfill(backfill::BackfillArgs),
+    Restore(restore::RestoreArgs),
     /// Tells how the agent is.
     Status {
         /// As JSON.
@@ -78,6 +80,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run => run::run(config),
         Command::Check { probe } => check::run(&config, Depth::of(probe)),
         Command::Backfill(args) => backfill::run(&config, &args),
+        Command::Restore(args) => restore::run(&config, &args),
         Command::Status { json } => status::run(&config, Shape::of(json)),
         Command::Buffer(command) => buffer::run(&config, &command),
         Command::Decode(args) => decode::run(args),

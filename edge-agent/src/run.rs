@@ -8,13 +8,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use shared::delivered::Delivered;
 use shared::time::Timestamp;
 use shared::topics::Topic;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::aggregate::Rules;
-use crate::buffer::{self, Buffer, BufferError, Key};
+use crate::buffer::{self, Buffer, BufferError, Remembered};
 use crate::config::{Config, DirectoryConfig, Reach, Role, SourceConfig};
 use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
@@ -29,10 +30,14 @@ use crate::status::{Keeper, Through};
 mod closing;
 mod control;
 mod intake;
+mod opening;
 
 use closing::{Closer, Notice};
 use control::Desk;
 use intake::Intaker;
+use opening::{open_buffer, past_buffers};
+
+pub(crate) use opening::{binding, buffer_settings};
 
 /// Notices that wait for the closer: some chunks per source; a source that is faster than the
 /// buffer waits here.
@@ -55,9 +60,10 @@ const STATUSES_MAX: usize = 1;
 
 /// Runs the agent until `shutdown` ends. Whatever was read is committed when this returns.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let config = with_backfill(config)?;
-    let (buffer, writer) = open_buffer(&config)?;
+    let mut config = with_backfill(config)?;
+    let (buffer, writer) = open_buffer(&config, opening::Copy::BeginsAnew)?;
     let figures = buffer.figures().await.context("cannot read the buffer")?;
+    config.first_box &= !figures.counted_before;
     tracing::info!(
         store = %config.store, stream = %figures.stream, highest_sequence = figures.highest_sequence,
         backlog = figures.backlog, version = env!("CARGO_PKG_VERSION"), "the agent starts"
@@ -93,7 +99,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (line, link) = (settings.clone(), link_tx);
     let shipper =
         Shipper { buffer: shipped, settings: line, clock, cut, resent, bytes_per_second, link };
-    rest.spawn(shipper.run(rest_stop.clone()));
+    let (past, mut writers) = past_buffers(&config).await?;
+    rest.spawn(shipper.run_after(past, rest_stop.clone()));
     rest.spawn(async {
         ship::announce(settings, statuses_rx).await;
         Ok(())
@@ -112,7 +119,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let outcome = finish(sources).await;
     stop_rest.send_replace(true);
     let outcome = outcome.and(finish(rest).await);
-    tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
+    writers.push(writer);
+    let join = move || writers.into_iter().for_each(buffer::Writer::join);
+    tokio::task::spawn_blocking(join).await.context("the writer did not end")?;
     match ended {
         Ok(()) => outcome.context("the agent did not end well"),
         Err(ended) => {
@@ -163,19 +172,6 @@ async fn start_sources(
         }
     }
     Ok(())
-}
-
-/// Opens the buffer of a configuration, or makes it.
-fn open_buffer(config: &Config) -> anyhow::Result<(Buffer, buffer::Writer)> {
-    std::fs::create_dir_all(&config.state_folder)
-        .with_context(|| format!("cannot make {}", config.state_folder.display()))?;
-    let settings = buffer::Settings {
-        path: config.buffer.path.clone(),
-        key: Key::from_file(&config.buffer.key_file)?,
-        machine_id: config.machine_id.clone(),
-        now: config.clock.now(),
-    };
-    Ok(Buffer::open(settings)?)
 }
 
 fn intaker(
@@ -234,12 +230,23 @@ pub(crate) fn directory_settings(config: &Config, reach: &DirectoryConfig) -> di
 
 /// Does what is asked in the place of an agent that does not run.
 pub async fn in_its_place(config: Config, request: &Request) -> anyhow::Result<Answer> {
-    let (buffer, writer) = open_buffer(&config)?;
+    let mut config = config;
+    let (buffer, writer) = open_buffer(&config, opening::Copy::IsRefused)?;
     let figures = buffer.figures().await.context("cannot read the buffer")?;
+    config.first_box &= !figures.counted_before;
     let done = control::carry_out(&config, &buffer, figures.created_at, request).await;
     drop(buffer);
     tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
     Ok(done.map_or_else(Answer::Failed, |done| Answer::Done(done.into_words())))
+}
+
+/// Remembers what the centre has, on a box where no agent runs.
+pub async fn remember(config: &Config, delivered: Delivered) -> anyhow::Result<Remembered> {
+    let (buffer, writer) = open_buffer(config, opening::Copy::IsRefused)?;
+    let done = buffer.remember_delivered(Arc::new(delivered), config.clock.now()).await;
+    drop(buffer);
+    tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
+    Ok(done?)
 }
 
 /// Returns what a configuration's decoders are told.

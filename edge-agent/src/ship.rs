@@ -78,7 +78,11 @@ enum SessionEnd {
     Buffer(#[source] BufferError),
 }
 
+/// How often an earlier buffer is asked whether something waits.
+const EMPTIED_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the shipper works with.
+#[derive(Clone)]
 pub struct Shipper {
     /// The buffer.
     pub buffer: Buffer,
@@ -121,6 +125,23 @@ impl Window {
 }
 
 impl Shipper {
+    /// Empties earlier buffers, the oldest first, then ships until told to stop.
+    pub async fn run_after(
+        self,
+        earlier: Vec<Buffer>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), BufferError> {
+        for buffer in earlier {
+            let shipper = Self { buffer: buffer.clone(), ..self.clone() };
+            tokio::select! {
+                ended = shipper.run(stop.clone()) => return ended,
+                // Where all is confirmed nothing is under way.
+                emptied = emptied(&buffer) => emptied?,
+            }
+        }
+        self.run(stop).await
+    }
+
     /// Ships until told to stop. Fails only where the buffer is closed.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), BufferError> {
         let seed = std::process::id();
@@ -270,6 +291,14 @@ impl Shipper {
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// Waits until nothing waits in a buffer.
+async fn emptied(buffer: &Buffer) -> Result<(), BufferError> {
+    while buffer.figures().await?.backlog > 0 {
+        sleep(EMPTIED_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Asks the broker for the topic; returns its partitions. Waits some seconds at most.

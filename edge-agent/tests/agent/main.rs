@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails and tells by them")]
 
 mod backfill;
+mod binding;
 mod cli;
+mod concurrent;
 mod dsfinvk;
 mod escpos;
 mod exactly_once;
@@ -14,8 +16,10 @@ mod joins;
 mod outage;
 mod poslog;
 mod reading;
+mod repair;
 mod rest;
 mod restart;
+mod restore;
 mod same_minutes;
 mod serial;
 mod sources;
