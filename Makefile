@@ -1,9 +1,11 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz late outages demo clean-demo
+.PHONY: help setup build test fuzz late outages flips beside demo clean-demo
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
+CASES ?= 10000
+HOURS ?= 24
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -23,8 +25,15 @@ fuzz: setup ## an engine that sees what it reaches looks for bytes that break a 
 outages: setup ## every outage as long as it is called, ten minutes of rotations, 30 days of backlog: half an hour
 	@OUTAGES=real ROTATIONS=10 ROTATION_SECONDS=60 BACKLOG_DAYS=30 cargo test --locked -p edge-agent \
 		--test agent -- --nocapture outages:: certificates:: networks:: backlog::
+
 late: setup ## late receipts and wrong clocks against a plain computation, SEEDS=n
 	@SEEDS=$(SEEDS) cargo test --locked -p edge-agent --test agent -- late:: --nocapture
+
+flips: setup ## CASES=n random flips and cuts of the buffer and its log: what is whole comes back, the rest is named
+	@CASES=$(CASES) cargo test --locked -p edge-agent --test agent repair:: -- --nocapture
+
+beside: setup ## HOURS=n simulated hours of an agent beside every inspection, and what they cost
+	@HOURS=$(HOURS) cargo test --locked --release -p edge-agent --test agent concurrent:: -- --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use shared::delivered::Delivered;
 use shared::ids::{ReceiptNumber, Sequence, StoreId, StreamId, TillId};
 use shared::minute::{Closing, TillStatus};
 use shared::receipt::{Receipt, StockMovement};
@@ -14,10 +15,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::aggregate::open::Slot;
 
+mod counter;
 pub mod inspect;
 mod key;
+pub mod rekey;
+pub mod renew;
+pub mod repair;
 mod spells;
 mod sqlite;
+mod swap;
 mod writer;
 
 pub use key::{Key, KeyError};
@@ -40,6 +46,43 @@ pub struct Settings {
     pub now: Timestamp,
 }
 
+/// What tells a buffer from its copies.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The store that it is of.
+    pub store: StoreId,
+    /// The file with the mark of what was handed over; on another disk it also sees through a disk
+    /// that was rolled back as a whole.
+    pub counter: PathBuf,
+}
+
+/// Why a buffer is not the one that it is bound to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbound {
+    /// It is of another store.
+    OtherStore,
+    /// It was made on another machine.
+    OtherMachine,
+    /// It is older than what was handed over.
+    RolledBack,
+    /// The mark is of another buffer.
+    OtherStream,
+    /// The mark is gone.
+    MarkGone,
+}
+
+impl std::fmt::Display for Unbound {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::OtherStore => "it is the buffer of another store",
+            Self::OtherMachine => "it was made on another machine",
+            Self::RolledBack => "it is older than what was already handed over",
+            Self::OtherStream => "the mark beside it is of another buffer",
+            Self::MarkGone => "the mark of what was handed over is gone",
+        })
+    }
+}
+
 /// Why the buffer did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BufferError {
@@ -49,13 +92,13 @@ pub enum BufferError {
     /// Another process writes to it.
     #[error("an agent is already running on the buffer {0}")]
     Taken(PathBuf),
-    /// It came from another machine.
-    #[error("the buffer {path} was made on another machine ({made_on}): a copy must not ship")]
-    OtherMachine {
+    /// It is not the one that it is bound to be.
+    #[error("the buffer {path} must not go on as it is: {why}")]
+    Unbound {
         /// The database file.
         path: PathBuf,
-        /// The machine that it was made on.
-        made_on: String,
+        /// Why.
+        why: Unbound,
     },
     /// The linked SQLite can corrupt a write-ahead log.
     #[error("SQLite {0} is linked, at least 3.51.3 is needed")]
@@ -206,6 +249,15 @@ pub struct Outgoing {
     pub body: Vec<u8>,
 }
 
+/// What was remembered of what the centre has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Remembered {
+    /// Tills and series.
+    pub series: u64,
+    /// Receipts.
+    pub receipts: u64,
+}
+
 /// What the buffer knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Figures {
@@ -229,6 +281,8 @@ pub struct Figures {
     pub last_cut_at: Option<Timestamp>,
     /// Per till the last receipt.
     pub tills: Vec<TillStatus>,
+    /// Whether another buffer, or this one before a repair, counted this store's receipts before.
+    pub counted_before: bool,
 }
 
 /// The way to ask the writer. Cheap to clone; the writer ends when all are gone.
@@ -238,10 +292,20 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Opens the buffer, or makes it, and starts its writer.
+    /// Opens the buffer, or makes it, and starts its writer. Whether it is a copy is not asked.
     pub fn open(settings: Settings) -> Result<(Self, Writer), BufferError> {
         let (tx, rx) = mpsc::channel(COMMANDS_MAX);
-        let writer = Writer::start(settings, rx)?;
+        let writer = Writer::start(settings, None, rx)?;
+        Ok((Self { tx }, writer))
+    }
+
+    /// Opens the buffer, or makes it, and starts its writer. A copy is refused as unbound.
+    pub fn open_bound(
+        settings: Settings,
+        binding: &Binding,
+    ) -> Result<(Self, Writer), BufferError> {
+        let (tx, rx) = mpsc::channel(COMMANDS_MAX);
+        let writer = Writer::start(settings, Some(binding), rx)?;
         Ok((Self { tx }, writer))
     }
 
@@ -262,13 +326,18 @@ impl Buffer {
     }
 
     /// Returns batches that wait, the oldest first, all after `after`: at least one, if there is
-    /// one, and no more once they reach so many bytes.
+    /// one, and no more once they reach so many bytes. They are committed, and marked as handed over
+    /// before anyone sees them.
     pub async fn waiting(
         &self,
         after: Option<Sequence>,
         bytes: usize,
     ) -> Result<Vec<Outgoing>, BufferError> {
-        self.ask(move |sqlite| sqlite.waiting(after, bytes)).await
+        let found = self.ask(move |sqlite| sqlite.waiting(after, bytes)).await?;
+        if let Some(last) = found.last().map(|batch| batch.sequence) {
+            self.ask(move |sqlite| sqlite.hand_over(last)).await?;
+        }
+        Ok(found)
     }
 
     /// Notes that the broker has the batches.
@@ -337,6 +406,20 @@ impl Buffer {
     /// made.
     pub async fn learn_time(&self, now: Timestamp) -> Result<Timestamp, BufferError> {
         self.ask(move |sqlite| sqlite.learn_time(now)).await
+    }
+
+    /// Remembers receipts that the centre has: they count no more.
+    pub async fn remember_delivered(
+        &self,
+        delivered: Arc<Delivered>,
+        now: Timestamp,
+    ) -> Result<Remembered, BufferError> {
+        self.ask(move |sqlite| sqlite.remember_delivered(&delivered, now)).await
+    }
+
+    /// Returns the store that the buffer is of, where it is bound to one.
+    pub async fn store(&self) -> Result<Option<StoreId>, BufferError> {
+        self.ask(|sqlite| sqlite.store()).await
     }
 
     /// Forgets what is past its horizon.

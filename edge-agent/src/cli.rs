@@ -14,6 +14,7 @@ mod buffer;
 mod check;
 pub mod decode;
 mod input;
+pub mod restore;
 mod run;
 mod status;
 
@@ -51,6 +52,7 @@ enum Command {
     },
     Decode(decode::DecodeArgs),
     Backfill(backfill::BackfillArgs),
+    Restore(restore::RestoreArgs),
     /// Tells how the agent is.
     Status {
         /// As JSON.
@@ -83,6 +85,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Backfill(args) => backfill::run(&config, &args),
         Command::Status { metrics: true, .. } => status::metrics(&config),
         Command::Status { json, metrics: false } => status::run(&config, Shape::of(json)),
+        Command::Restore(args) => restore::run(&config, &args),
         Command::Buffer(command) => buffer::run(&config, &command),
         Command::Decode(args) => decode::run(args),
     }

@@ -17,6 +17,7 @@
 //! [buffer]
 //! path = "buffer.db"                 # required
 //! key_file = "buffer.key"            # 64 hex digits, mode 600; default: systemd's credential of this name
+//! counter_file = "buffer.db.counter" # default; on another disk it sees through one rolled back whole
 //! [kafka]
 //! brokers = "broker:9093"            # required
 //! topic_prefix = "frischmarkt."
@@ -34,6 +35,7 @@
 //! role = "counts"                    # or "backfill", "closings": another source counts its tills
 //! ```
 //!
+//! `centre_certificate` names the certificate of whoever signs the centre's files for `restore`.
 //! `articles_file` names the table of the chain's article numbers, `customer_key_file` the key of
 //! customers' pseudonyms (64 hex digits); without it no customer leaves a decoder.
 
@@ -87,6 +89,8 @@ pub struct Config {
     pub clock: Clock,
     /// Where status files lie.
     pub state_folder: PathBuf,
+    /// The certificate of whoever signs what the centre hands over as a file.
+    pub centre_certificate: Option<PathBuf>,
     /// What binds the buffer to a machine; nothing where it is not bound.
     pub machine_id: Option<String>,
     /// How log lines look.
@@ -110,6 +114,8 @@ pub struct BufferConfig {
     pub path: PathBuf,
     /// The file with its key.
     pub key_file: PathBuf,
+    /// The file with the mark of what was handed over.
+    pub counter_file: PathBuf,
 }
 
 /// How the broker is reached.
@@ -203,6 +209,7 @@ fn read(root: &mut Section) -> Option<Config> {
     let grace = root.seconds("grace_seconds", 5, 0..=50);
     let holding = root.seconds("holding_seconds", 10, 1..=110);
     let state_folder = root.required_path("state_folder", "a folder that the agent may write to");
+    let centre_certificate = root.path("centre_certificate");
     let machine_id = machine_id(root);
     let log = log_format(root);
     let buffer = buffer(&mut root.section("buffer"));
@@ -221,6 +228,7 @@ fn read(root: &mut Section) -> Option<Config> {
         holding,
         clock,
         state_folder: state_folder?,
+        centre_certificate,
         machine_id,
         log,
         buffer: buffer?,
@@ -295,7 +303,14 @@ fn buffer(section: &mut Section) -> Option<BufferConfig> {
     if let Some(parent) = path.as_deref().and_then(Path::parent).filter(|parent| !parent.is_dir()) {
         section.fault("path", format!("the folder {} is not there", parent.display()));
     }
-    Some(BufferConfig { path: path?, key_file: key_file? })
+    let counter_file = section.path("counter_file");
+    let path = path?;
+    let counter_file = counter_file.unwrap_or_else(|| {
+        let mut name = path.clone().into_os_string();
+        name.push(".counter");
+        name.into()
+    });
+    Some(BufferConfig { path, key_file: key_file?, counter_file })
 }
 
 /// Returns the file of the buffer's key: what is configured, else what systemd hands over. Others must

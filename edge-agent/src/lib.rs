@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 mod digest;
 pub mod format;
+pub mod restore;
 pub mod run;
 pub mod ship;
 pub mod source;

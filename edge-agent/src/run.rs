@@ -8,13 +8,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use shared::delivered::Delivered;
 use shared::time::Timestamp;
 use shared::topics::Topic;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::aggregate::{Oldest, Rules};
-use crate::buffer::{self, Buffer, BufferError, Figures, Key};
+use crate::buffer::{self, Buffer, BufferError, Figures, Remembered};
 use crate::config::{Config, DirectoryConfig, Reach, Role, SourceConfig};
 use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
@@ -29,12 +30,16 @@ use crate::status::{Keeper, Seen, Through};
 mod closing;
 mod control;
 mod intake;
+mod opening;
 mod time;
 
 use closing::{Closer, Notice, Told};
 use control::Desk;
 use intake::Intaker;
+use opening::{open_buffer, past_buffers};
 use time::Timekeeper;
+
+pub(crate) use opening::{binding, buffer_settings};
 
 /// Notices that wait for the closer: some chunks per source; a source that is faster than the
 /// buffer waits here.
@@ -60,9 +65,10 @@ const STATUSES_MAX: usize = 1;
 
 /// Runs the agent until `shutdown` ends. Whatever was read is committed when this returns.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let config = with_backfill(config)?;
-    let (buffer, writer) = open_buffer(&config)?;
+    let mut config = with_backfill(config)?;
+    let (buffer, writer) = open_buffer(&config, opening::Copy::BeginsAnew)?;
     let figures = buffer.figures().await.context("cannot read the buffer")?;
+    config.first_box &= !figures.counted_before;
     tracing::info!(
         store = %config.store, stream = %figures.stream, highest_sequence = figures.highest_sequence,
         backlog = figures.backlog, version = env!("CARGO_PKG_VERSION"), "the agent starts"
@@ -92,8 +98,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let told = Told { through: through_tx, cut: cut_tx, made: made_tx, beat: Arc::clone(&beat) };
     let closer = Closer::new(&config, buffer.clone(), when.time.clone(), told);
     rest.spawn(closer.run(notices_rx));
+    let (past, mut writers) = past_buffers(&config).await?;
     let heard = Heard { through, cut, resent, beat, time: when.time };
-    start_shipping(&config, &buffer, heard, &rest_stop, &mut rest);
+    start_shipping(&config, (&buffer, past), heard, &rest_stop, &mut rest);
     drop(buffer);
 
     let ended = tokio::select! {
@@ -106,7 +113,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let outcome = finish(sources).await;
     stop_rest.send_replace(true);
     let outcome = outcome.and(finish(rest).await);
-    tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
+    writers.push(writer);
+    let join = move || writers.into_iter().for_each(buffer::Writer::join);
+    tokio::task::spawn_blocking(join).await.context("the writer did not end")?;
     match ended {
         Ok(()) => outcome.context("the agent did not end well"),
         Err(ended) => {
@@ -127,7 +136,7 @@ struct Heard {
 /// Starts what ships the batches, what tells how the agent is, and what both show to the broker.
 fn start_shipping(
     config: &Config,
-    buffer: &Buffer,
+    (buffer, past): (&Buffer, Vec<Buffer>),
     heard: Heard,
     stop: &watch::Receiver<bool>,
     rest: &mut JoinSet<Result<(), BufferError>>,
@@ -140,13 +149,13 @@ fn start_shipping(
         buffer: buffer.clone(),
         settings: settings.clone(),
         identity: identity.clone(),
-        now: Box::new(move || time.stamp()),
+        now: Arc::new(move || time.stamp()),
         cut: heard.cut,
         resent: heard.resent,
         bytes_per_second: config.kafka.bytes_per_second,
         link: link_tx,
     };
-    rest.spawn(shipper.run(stop.clone()));
+    rest.spawn(shipper.run_after(past, stop.clone()));
     let (shown, announce_stop, watch_stop) = (identity.clone(), stop.clone(), stop.clone());
     rest.spawn(async {
         ship::announce(settings, shown, statuses_rx, announce_stop).await;
@@ -221,19 +230,6 @@ async fn start_sources(
     Ok(())
 }
 
-/// Opens the buffer of a configuration, or makes it.
-fn open_buffer(config: &Config) -> anyhow::Result<(Buffer, buffer::Writer)> {
-    std::fs::create_dir_all(&config.state_folder)
-        .with_context(|| format!("cannot make {}", config.state_folder.display()))?;
-    let settings = buffer::Settings {
-        path: config.buffer.path.clone(),
-        key: Key::from_file(&config.buffer.key_file)?,
-        machine_id: config.machine_id.clone(),
-        now: Timekeeper::start(config.clock, None).stamp(),
-    };
-    Ok(Buffer::open(settings)?)
-}
-
 fn intaker(
     config: &Config,
     source: &SourceConfig,
@@ -291,13 +287,24 @@ pub(crate) fn directory_settings(config: &Config, reach: &DirectoryConfig) -> di
 
 /// Does what is asked in the place of an agent that does not run.
 pub async fn in_its_place(config: Config, request: &Request) -> anyhow::Result<Answer> {
-    let (buffer, writer) = open_buffer(&config)?;
+    let mut config = config;
+    let (buffer, writer) = open_buffer(&config, opening::Copy::IsRefused)?;
     let figures = buffer.figures().await.context("cannot read the buffer")?;
+    config.first_box &= !figures.counted_before;
     let (_, when) = When::start(&config, &figures);
     let done = control::carry_out(&config, &buffer, &when, request).await;
     drop(buffer);
     tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
     Ok(done.map_or_else(Answer::Failed, |done| Answer::Done(done.into_words())))
+}
+
+/// Remembers what the centre has, on a box where no agent runs.
+pub async fn remember(config: &Config, delivered: Delivered) -> anyhow::Result<Remembered> {
+    let (buffer, writer) = open_buffer(config, opening::Copy::IsRefused)?;
+    let done = buffer.remember_delivered(Arc::new(delivered), config.clock.now()).await;
+    drop(buffer);
+    tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;
+    Ok(done?)
 }
 
 /// Returns what a configuration's decoders are told.

@@ -3,6 +3,7 @@
 //! that is not noted goes out again with the same bytes. Nothing here ever expires.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -95,8 +96,11 @@ enum Over {
     /// Another certificate is to be shown.
     NewIdentity,
 }
+/// How often an earlier buffer is asked whether something waits.
+const EMPTIED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the shipper works with.
+#[derive(Clone)]
 pub struct Shipper {
     /// The buffer.
     pub buffer: Buffer,
@@ -105,7 +109,7 @@ pub struct Shipper {
     /// What is shown to it.
     pub identity: watch::Receiver<Identity>,
     /// Tells the time that is noted with a delivery.
-    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Rises with each batch that is cut.
     pub cut: watch::Receiver<u64>,
     /// Rises when batches that the broker had confirmed are to go out again.
@@ -167,6 +171,23 @@ impl Window {
 }
 
 impl Shipper {
+    /// Empties earlier buffers, the oldest first, then ships until told to stop.
+    pub async fn run_after(
+        self,
+        earlier: Vec<Buffer>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), BufferError> {
+        for buffer in earlier {
+            let shipper = Self { buffer: buffer.clone(), ..self.clone() };
+            tokio::select! {
+                ended = shipper.run(stop.clone()) => return ended,
+                // Where all is confirmed nothing is under way.
+                emptied = emptied(&buffer) => emptied?,
+            }
+        }
+        self.run(stop).await
+    }
+
     /// Ships until told to stop. Fails only where the buffer is closed.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), BufferError> {
         let seed = std::process::id();
@@ -334,6 +355,14 @@ impl Shipper {
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// Waits until nothing waits in a buffer.
+async fn emptied(buffer: &Buffer) -> Result<(), BufferError> {
+    while buffer.figures().await?.backlog > 0 {
+        sleep(EMPTIED_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Asks the broker for the topic; returns its partitions. Waits some seconds at most.

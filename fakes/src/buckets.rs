@@ -89,6 +89,7 @@ impl Bucket {
             corrections: Vec::new(),
             closings: Vec::new(),
             losses: Vec::new(),
+            abandoned: Default::default(),
         }
     }
 }

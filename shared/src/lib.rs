@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod backoff;
+pub mod delivered;
 pub mod ids;
 pub mod ledger;
 pub mod log;

@@ -50,6 +50,10 @@ pub struct StoreMinute {
     /// What had to be given up.
     #[serde(default)]
     pub losses: Vec<Loss>,
+    /// Sequences of this stream that the agent can no longer send: their disk was damaged. One that
+    /// was delivered before stays so.
+    #[serde(default, skip_serializing_if = "Ranges::is_empty")]
+    pub abandoned: Ranges,
 }
 
 /// What one till rang up in the minute, within one series.

@@ -224,6 +224,7 @@ impl Portion {
             corrections: self.corrections,
             closings: self.closings,
             losses: self.losses,
+            abandoned: Ranges::new(),
         }
     }
 }

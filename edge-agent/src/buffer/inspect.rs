@@ -7,10 +7,13 @@ use super::sqlite::{connect, database, figures, from_json, prove, rows};
 use super::{BufferError, Figures, Key};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use serde::Serialize;
+use shared::ids::TillId;
+use shared::time::Minute;
 
 mod verify;
 
 pub use verify::Verdict;
+pub(super) use verify::{abandoned, sums};
 
 /// Why a buffer cannot be looked into.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,28 @@ pub struct Listed {
     pub cut_at: String,
     /// When the broker confirmed it.
     pub acknowledged_at: Option<String>,
+}
+
+/// Where a batch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It waits for the broker.
+    Waiting,
+    /// The broker has it.
+    Acknowledged,
+}
+
+/// Which batches are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of one minute.
+    pub minute: Option<Minute>,
+    /// With something of one till.
+    pub till: Option<TillId>,
+    /// In one state.
+    pub state: Option<State>,
+    /// How many at most.
+    pub most: u32,
 }
 
 /// What all batches in the buffer hold together, whether the broker has them or not.
@@ -119,7 +144,7 @@ impl Inspector {
             BufferError::Database { .. }
             | BufferError::WrongKey(_)
             | BufferError::Taken(_)
-            | BufferError::OtherMachine { .. }
+            | BufferError::Unbound { .. }
             | BufferError::OldSqlite(_)
             | BufferError::File { .. }
             | BufferError::Unreadable(_)
@@ -156,6 +181,12 @@ impl Inspector {
         rows(&self.connection, &sql, params![most], listed).map_err(InspectError::Buffer)
     }
 
+    /// Returns the newest batches of a kind, the newest first. Looks through a part at a time, so that
+    /// no transaction is long.
+    pub fn list_of(&self, filter: &Filter) -> Result<Vec<Listed>, InspectError> {
+        self.filtered(filter).map_err(InspectError::Buffer)
+    }
+
     /// Returns the sequences from one to another, the oldest first, so many at most.
     pub fn sequences(&self, from: u64, to: u64, most: u32) -> Result<Vec<u64>, InspectError> {
         let sql = "SELECT sequence FROM outbox WHERE sequence BETWEEN ?1 AND ?2 \
@@ -172,21 +203,14 @@ impl Inspector {
 
     /// Returns what was set aside last, the newest first.
     pub fn set_aside(&self, most: u32) -> Result<Vec<SetAside>, InspectError> {
-        let sql = "SELECT id, reason, source, feed, first_offset, end_offset, seen, first_at \
-                   FROM quarantine ORDER BY id DESC LIMIT ?1";
-        let read = |row: &Row<'_>| {
-            Ok(SetAside {
-                id: row.get(0)?,
-                reason: row.get(1)?,
-                source: row.get(2)?,
-                feed: row.get(3)?,
-                first_offset: row.get(4)?,
-                end_offset: row.get(5)?,
-                seen: row.get(6)?,
-                first_at: row.get(7)?,
-            })
-        };
-        rows(&self.connection, sql, params![most], read).map_err(InspectError::Buffer)
+        let sql = format!("{SET_ASIDE} ORDER BY id DESC LIMIT ?1");
+        rows(&self.connection, &sql, params![most], set_aside).map_err(InspectError::Buffer)
+    }
+
+    /// Returns what was set aside after a number, the oldest first.
+    pub fn set_aside_after(&self, id: i64, most: u32) -> Result<Vec<SetAside>, InspectError> {
+        let sql = format!("{SET_ASIDE} WHERE id > ?1 ORDER BY id LIMIT ?2");
+        rows(&self.connection, &sql, params![id, most], set_aside).map_err(InspectError::Buffer)
     }
 
     /// Returns the bytes of what was set aside.
@@ -194,6 +218,32 @@ impl Inspector {
         let sql = "SELECT bytes FROM quarantine_unit JOIN quarantine USING (hash) WHERE id = ?1";
         let found = self.connection.query_row(sql, [id], |row| row.get(0)).optional();
         found.map_err(database("be read")).map_err(InspectError::Buffer)
+    }
+
+    fn filtered(&self, filter: &Filter) -> Result<Vec<Listed>, BufferError> {
+        let part = "SELECT min(sequence) FROM \
+                    (SELECT sequence FROM outbox WHERE sequence < ?1 ORDER BY sequence DESC LIMIT ?2)";
+        let sql = format!(
+            "{LISTED} WHERE sequence >= ?1 AND sequence < ?2 AND (?3 IS NULL OR minute = ?3) \
+             AND (?4 IS NULL OR (acked_at IS NULL) = ?4) AND (?5 IS NULL OR EXISTS \
+             (SELECT 1 FROM json_each(CAST(body AS TEXT), '$.tills') \
+              WHERE json_extract(value, '$.till') = ?5)) ORDER BY sequence DESC"
+        );
+        let minute = filter.minute.map(|minute| minute.to_string());
+        let waits = filter.state.map(|state| state == State::Waiting);
+        let till = filter.till.as_ref().map(TillId::as_str);
+        let most = filter.most as usize;
+        let (mut found, mut before) = (Vec::new(), i64::MAX);
+        while found.len() < most {
+            let read = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
+            let first = rows(&self.connection, part, params![before, PART_ROWS], read)?.pop();
+            let Some(first) = first.flatten() else { break };
+            let values = params![first, before, minute, waits, till];
+            found.extend(rows(&self.connection, &sql, values, listed)?);
+            before = first;
+        }
+        found.truncate(most);
+        Ok(found)
     }
 
     fn read_batch(&self, sequence: u64) -> Result<Option<Shown>, BufferError> {
@@ -213,6 +263,12 @@ impl Inspector {
     }
 }
 
+/// Batches that are looked through in one transaction.
+const PART_ROWS: u32 = 500;
+
+const SET_ASIDE: &str = "SELECT id, reason, source, feed, first_offset, end_offset, seen, first_at \
+                         FROM quarantine";
+
 const LISTED: &str = "SELECT sequence, minute, business_day, kind, receipts, lines, \
                       total_cents, length(body), cut_at, acked_at FROM outbox";
 
@@ -228,6 +284,19 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
         bytes: row.get(7)?,
         cut_at: row.get(8)?,
         acknowledged_at: row.get(9)?,
+    })
+}
+
+fn set_aside(row: &Row<'_>) -> rusqlite::Result<SetAside> {
+    Ok(SetAside {
+        id: row.get(0)?,
+        reason: row.get(1)?,
+        source: row.get(2)?,
+        feed: row.get(3)?,
+        first_offset: row.get(4)?,
+        end_offset: row.get(5)?,
+        seen: row.get(6)?,
+        first_at: row.get(7)?,
     })
 }
 

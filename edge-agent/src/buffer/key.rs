@@ -36,6 +36,16 @@ impl Key {
         Ok(Self(digits.to_ascii_lowercase()))
     }
 
+    /// Returns the key's bytes.
+    pub(super) fn bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (byte, digits) in bytes.iter_mut().zip(self.0.as_bytes().chunks_exact(2)) {
+            let digits = std::str::from_utf8(digits).expect("hex digits are text");
+            *byte = u8::from_str_radix(digits, 16).expect("hex digits are a number");
+        }
+        bytes
+    }
+
     /// Returns the key as SQLCipher takes a raw one.
     pub(super) fn pragma(&self) -> String {
         format!("x'{}'", self.0)

@@ -96,3 +96,6 @@ CREATE TABLE loss (
 CREATE TABLE closing_key (
     id TEXT PRIMARY KEY, hash BLOB NOT NULL, at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Sequences whose batches were unreadable when the buffer was repaired, and the batch that told of them.
+CREATE TABLE abandoned (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, told_in INTEGER) STRICT;

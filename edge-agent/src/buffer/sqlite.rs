@@ -1,6 +1,7 @@
 //! The buffer's SQL: with its folder the only place that names rusqlite. SQLCipher, write-ahead
 //! log, every commit synced. Each function here runs within the writer's transaction.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,18 @@ use shared::ids::StreamId;
 use shared::minute::TillStatus;
 use shared::time::Timestamp;
 
-use super::{BufferError, Figures, Key, Settings, time_unknown};
+use super::counter::{Counter, Mark};
+use super::{Binding, BufferError, Figures, Key, Settings, swap, time_unknown};
 
 mod again;
+mod bind;
 mod forget;
+pub(super) mod known;
 mod outbox;
 mod take;
+
+/// The tables as a new buffer has them.
+pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
 /// The first version without the bug that corrupts a log which a second process checkpoints.
 const SQLITE_LEAST: i32 = 3_051_003;
@@ -30,6 +37,8 @@ pub(super) struct Sqlite {
     connection: Connection,
     path: PathBuf,
     stream: StreamId,
+    /// The mark outside of the file, where the buffer is bound by one.
+    counter: RefCell<Option<Counter>>,
     /// Held for as long as the connection: a second agent does not get it.
     _lock: File,
 }
@@ -71,24 +80,52 @@ pub(super) fn prove(connection: &Connection, path: &Path) -> Result<(), BufferEr
 }
 
 impl Sqlite {
-    /// Opens the buffer or makes it.
-    pub(super) fn open(settings: Settings) -> Result<Self, BufferError> {
+    /// Opens the buffer or makes it, and proves that it is the one that it is bound to be.
+    pub(super) fn open(
+        settings: &Settings,
+        binding: Option<&Binding>,
+    ) -> Result<Self, BufferError> {
         if rusqlite::version_number() < SQLITE_LEAST {
             return Err(BufferError::OldSqlite(rusqlite::version()));
         }
         let path = settings.path.clone();
-        let lock = lock(&path)?;
+        let mut lock = lock(&path)?;
+        swap::finish(&path)?;
+        let before = bind::mark(binding)?;
+        if is_absent(&path)? {
+            lock = Self::make(settings, (binding, before.as_ref()), lock)?;
+        }
         prove_before_writing(&path, &settings.key)?;
-        create_file(&path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let connection = connect(&path, &settings.key, flags)?;
+        let mut sqlite = Self::on(path, &settings.key, lock)?;
+        sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
+        sqlite.bind(settings, binding, before)?;
+        Ok(sqlite)
+    }
+
+    /// Makes a buffer under another name first: an end on the way leaves nothing half made.
+    fn make(
+        settings: &Settings,
+        (binding, before): (Option<&Binding>, Option<&Mark>),
+        lock: File,
+    ) -> Result<File, BufferError> {
+        let new = swap::new_file(&settings.path);
+        swap::clear(&new)?;
+        create_file(&new)?;
+        let made = Self::on(new, &settings.key, lock)?;
+        made.in_transaction(|| made.make_tables(settings, binding, before))?;
+        let Self { connection, _lock: lock, .. } = made;
+        drop(connection);
+        swap::place(&settings.path)?;
+        Ok(lock)
+    }
+
+    fn on(path: PathBuf, key: &Key, lock: File) -> Result<Self, BufferError> {
+        let connection = connect(&path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        write_ahead(&connection)?;
         prepare(&connection).map_err(database("set itself up"))?;
         let nil = StreamId::from_uuid("00000000-0000-0000-0000-000000000000".parse().expect("nil"));
-        let mut sqlite = Self { connection, path, stream: nil, _lock: lock };
-        sqlite.in_transaction(|| sqlite.make_tables(&settings))?;
-        sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
-        sqlite.check_machine(settings.machine_id.as_deref())?;
-        Ok(sqlite)
+        let counter = RefCell::new(None);
+        Ok(Self { connection, path, stream: nil, counter, _lock: lock })
     }
 
     /// Runs work within a transaction: all of it is on the disk when this returns well.
@@ -153,33 +190,6 @@ impl Sqlite {
     /// Returns what the buffer knows of itself.
     pub(super) fn figures(&self) -> Result<Figures, BufferError> {
         figures(&self.connection)
-    }
-
-    fn make_tables(&self, settings: &Settings) -> Result<(), BufferError> {
-        let there: i64 = self.one("SELECT count(*) FROM sqlite_master WHERE name = 'meta'", &[])?;
-        if there > 0 {
-            return Ok(());
-        }
-        let schema = include_str!("schema.sql");
-        self.connection.execute_batch(schema).map_err(database("make its tables"))?;
-        self.set_meta("schema", "1")?;
-        self.set_meta("stream", &StreamId::new(id_time(settings.now)).to_string())?;
-        self.set_meta("created_at", &settings.now.to_string())?;
-        self.set_meta("next_sequence", "1")?;
-        self.set_meta("duplicates", "0")?;
-        match &settings.machine_id {
-            Some(machine) => self.set_meta("machine_id", machine),
-            None => Ok(()),
-        }
-    }
-
-    fn check_machine(&self, machine: Option<&str>) -> Result<(), BufferError> {
-        match (self.meta("machine_id")?, machine) {
-            (Some(made_on), Some(machine)) if made_on != machine => {
-                Err(BufferError::OtherMachine { path: self.path.clone(), made_on })
-            }
-            (Some(_) | None, Some(_) | None) => Ok(()),
-        }
     }
 
     fn meta(&self, name: &str) -> Result<Option<String>, BufferError> {
@@ -260,6 +270,7 @@ pub(super) fn figures(connection: &Connection) -> Result<Figures, BufferError> {
         duplicates: parsed(&text("duplicates")?)?,
         last_cut_at: last_cut_at(connection)?,
         tills: tills(connection)?,
+        counted_before: meta(connection, "counted_before")?.is_some(),
     })
 }
 
@@ -272,7 +283,7 @@ fn last_cut_at(connection: &Connection) -> Result<Option<Timestamp>, BufferError
 }
 
 /// Returns the time that a new stream's id bears.
-fn id_time(now: Timestamp) -> Timestamp {
+pub(super) fn id_time(now: Timestamp) -> Timestamp {
     let nobody_knows = now == time_unknown();
     if nobody_knows { Timestamp::from_unix_millis(0).expect("1970 is a time") } else { now }
 }
@@ -287,7 +298,7 @@ fn tills(connection: &Connection) -> Result<Vec<TillStatus>, BufferError> {
     rows(connection, sql, &[], read)?.into_iter().map(parse).collect()
 }
 
-fn lock(path: &Path) -> Result<File, BufferError> {
+pub(super) fn lock(path: &Path) -> Result<File, BufferError> {
     let mut name = path.to_owned().into_os_string();
     name.push(".lock");
     let file = |what, source| BufferError::File { what, path: PathBuf::from(&name), source };
@@ -308,22 +319,21 @@ fn lock(path: &Path) -> Result<File, BufferError> {
 /// Proves the key on a read-only connection: on a writing one SQLite would end a wrong key's visit
 /// with a checkpoint that deletes the log.
 fn prove_before_writing(path: &Path, key: &Key) -> Result<(), BufferError> {
-    let bytes = match std::fs::metadata(path) {
-        Ok(meta) => meta.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-        Err(source) => {
-            return Err(BufferError::File { what: "look at", path: path.to_owned(), source });
-        }
-    };
-    if bytes == 0 {
-        return Ok(());
-    }
     let connection = connect(path, key, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     prove(&connection, path)
 }
 
+/// Tells whether there is no buffer yet.
+fn is_absent(path: &Path) -> Result<bool, BufferError> {
+    match std::fs::metadata(path) {
+        Ok(meta) => Ok(meta.len() == 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(source) => Err(BufferError::File { what: "look at", path: path.to_owned(), source }),
+    }
+}
+
 /// Makes the file for its owner alone, before SQLite would make it for all to read.
-fn create_file(path: &Path) -> Result<(), BufferError> {
+pub(super) fn create_file(path: &Path) -> Result<(), BufferError> {
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     made.map(|_| ()).map_err(|source| BufferError::File {
         what: "make",
@@ -332,9 +342,16 @@ fn create_file(path: &Path) -> Result<(), BufferError> {
     })
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+/// Gives a file its write-ahead log. Where it changes what the file has, an end on the way leaves a
+/// file that cannot be proved: so only under another name.
+pub(super) fn write_ahead(connection: &Connection) -> Result<(), BufferError> {
+    let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
+    let mode = mode.map_err(database("set itself up"))?;
     assert_eq!(mode, "wal", "a file on a local disk takes a write-ahead log");
+    Ok(())
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -1024)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

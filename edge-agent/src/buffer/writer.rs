@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::sqlite::Sqlite;
-use super::{BufferError, Settings};
+use super::{Binding, BufferError, Settings};
 
 /// Orders in one transaction: what has come while the last one was synced; more would make the
 /// first one wait too long.
@@ -22,10 +22,11 @@ impl Writer {
     /// Opens the database here, so that faults are known at once, and hands it to a new thread.
     pub(super) fn start(
         settings: Settings,
+        binding: Option<&Binding>,
         rx: mpsc::Receiver<Order>,
     ) -> Result<Self, BufferError> {
         let path = settings.path.clone();
-        let sqlite = Sqlite::open(settings)?;
+        let sqlite = Sqlite::open(&settings, binding)?;
         let thread = std::thread::Builder::new()
             .name("buffer".to_owned())
             .spawn(move || run(&sqlite, rx))
@@ -98,6 +99,9 @@ fn run(sqlite: &Sqlite, mut rx: mpsc::Receiver<Order>) {
         if let Err(error) = sqlite.bound_log() {
             tracing::warn!(error = %shared::log::Chain(&error), "the write-ahead log was not cut");
         }
+    }
+    if let Err(error) = sqlite.sync_mark() {
+        tracing::warn!(error = %shared::log::Chain(&error), "the mark is behind until it is synced");
     }
 }
 

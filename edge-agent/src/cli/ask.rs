@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::print;
+use super::{Shape, print, print_json};
 use crate::config::Config;
 use crate::control::{Answer, LINE_BYTES_MAX, Request, path};
 
@@ -15,7 +15,7 @@ use crate::control::{Answer, LINE_BYTES_MAX, Request, path};
 const ANSWER_MOST: Duration = Duration::from_secs(60);
 
 /// Asks, and prints what is answered.
-pub(super) fn ask(config: &Config, request: &Request) -> anyhow::Result<ExitCode> {
+pub(super) fn ask(config: &Config, request: &Request, shape: Shape) -> anyhow::Result<ExitCode> {
     let answer = match UnixStream::connect(path(&config.state_folder)) {
         Ok(stream) => over(stream, request).context("the agent gave no answer")?,
         Err(error)
@@ -32,7 +32,10 @@ pub(super) fn ask(config: &Config, request: &Request) -> anyhow::Result<ExitCode
     };
     match answer {
         Answer::Done(said) => {
-            print(&said)?;
+            match shape {
+                Shape::Json => print_json(&serde_json::json!({ "said": said }))?,
+                Shape::Text => print(&said)?,
+            }
             Ok(ExitCode::SUCCESS)
         }
         Answer::Failed(why) => anyhow::bail!(why),

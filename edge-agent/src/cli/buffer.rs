@@ -2,19 +2,23 @@
 //! is asked of the agent where one runs.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use shared::ids::TillId;
+use shared::time::Minute;
 
 use super::ask::ask;
 use super::{Shape, print, print_json};
-use crate::buffer::inspect::{BatchSums, Inspector, Listed, SetAside};
+use crate::buffer::inspect::{BatchSums, Filter, Inspector, Listed, State};
 use crate::buffer::{Figures, Key};
 use crate::config::Config;
 use crate::control::Request;
 
+mod aside;
 mod export;
+mod mend;
 mod redact;
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +26,7 @@ pub(super) enum BufferCommand {
     /// Counts what lies in the buffer.
     Stats(Shaped),
     /// Lists batches, the newest first.
-    List(Listing),
+    List(BatchListing),
     /// Shows one batch whole.
     Show {
         /// Its sequence.
@@ -53,6 +57,18 @@ pub(super) enum BufferCommand {
         from: u64,
         /// The last sequence.
         to: u64,
+        #[command(flatten)]
+        shaped: Shaped,
+    },
+    /// Copies every row of a damaged buffer that can be read into a new file, names the rest and
+    /// keeps the damaged one. No agent may run.
+    Repair(Shaped),
+    /// Gives the buffer a new key. No agent may run; the configured key is still the old one.
+    Rekey {
+        /// The file with the new key: 64 hex digits.
+        new_key_file: PathBuf,
+        #[command(flatten)]
+        shaped: Shaped,
     },
 }
 
@@ -65,14 +81,45 @@ pub(super) enum QuarantineCommand {
         /// Its number.
         id: i64,
         /// The bytes as they came: they may name customers and operators.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         raw: bool,
+        #[command(flatten)]
+        shaped: Shaped,
     },
     /// Reads one unit again; what is read rightly now counts.
     Retry {
         /// Its number.
         id: i64,
+        #[command(flatten)]
+        shaped: Shaped,
     },
+    /// Prints all of it as JSON Lines, the oldest first, digits of numbers and letters of names hidden.
+    Export,
+}
+
+/// Which batches are listed.
+#[derive(Debug, Args)]
+pub(super) struct BatchListing {
+    /// Of one minute, such as 2026-11-23T09:41:00Z.
+    #[arg(long)]
+    minute: Option<Minute>,
+    /// With something of one till.
+    #[arg(long)]
+    till: Option<TillId>,
+    /// Only those that the broker has, or has not yet confirmed.
+    #[arg(long)]
+    state: Option<BatchState>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+/// Where a batch stands.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum BatchState {
+    /// It waits for the broker.
+    Waiting,
+    /// The broker has it.
+    Acknowledged,
 }
 
 /// How batches are printed.
@@ -102,38 +149,62 @@ pub(super) struct Listing {
 
 pub(super) fn run(config: &Config, command: &BufferCommand) -> anyhow::Result<ExitCode> {
     let key = Key::from_file(&config.buffer.key_file)?;
+    match command {
+        BufferCommand::Repair(shaped) => return mend::repair(config, Shape::of(shaped.json)),
+        BufferCommand::Rekey { new_key_file, shaped } => {
+            return mend::rekey(config, new_key_file, Shape::of(shaped.json));
+        }
+        BufferCommand::Stats(_)
+        | BufferCommand::List(_)
+        | BufferCommand::Show { .. }
+        | BufferCommand::Quarantine(_)
+        | BufferCommand::Verify(_)
+        | BufferCommand::Export { .. }
+        | BufferCommand::Resend { .. } => {}
+    }
     let inspector = Inspector::open(&config.buffer.path, &key)?;
     match command {
         BufferCommand::Stats(shaped) => stats(&inspector, Shape::of(shaped.json)),
-        BufferCommand::List(listing) => {
-            let batches = inspector.list(listing.limit)?;
-            show_all(&batches, listing, batch_table)
+        BufferCommand::List(asked) => {
+            let batches = inspector.list_of(&filter(asked))?;
+            show_all(&batches, &asked.listing, batch_table)
         }
         BufferCommand::Show { sequence, shaped } => {
             show(&inspector, *sequence, Shape::of(shaped.json))
         }
-        BufferCommand::Quarantine(QuarantineCommand::List(listing)) => {
-            show_all(&inspector.set_aside(listing.limit)?, listing, quarantine_table)
-        }
-        BufferCommand::Quarantine(QuarantineCommand::Show { id, raw }) => {
-            set_aside_bytes(config, &inspector, (*id, *raw))
-        }
-        BufferCommand::Quarantine(QuarantineCommand::Retry { id }) => {
+        BufferCommand::Quarantine(QuarantineCommand::Retry { id, shaped }) => {
             drop(inspector);
-            ask(config, &Request::Retry { id: *id })
+            ask(config, &Request::Retry { id: *id }, Shape::of(shaped.json))
         }
+        BufferCommand::Quarantine(command) => aside::run(config, &inspector, command),
         BufferCommand::Verify(shaped) => verify(&inspector, Shape::of(shaped.json)),
         BufferCommand::Export { from, to, shape } => {
             export::export(&inspector, (*from, *to), *shape)
         }
-        BufferCommand::Resend { from, to } => {
+        BufferCommand::Resend { from, to, shaped } => {
             drop(inspector);
             let sequence = |number: u64| {
                 let found = shared::ids::Sequence::new(number);
                 found.ok_or_else(|| anyhow::anyhow!("{number} is no sequence; they begin with 1"))
             };
-            ask(config, &Request::Resend { from: sequence(*from)?, to: sequence(*to)? })
+            let request = Request::Resend { from: sequence(*from)?, to: sequence(*to)? };
+            ask(config, &request, Shape::of(shaped.json))
         }
+        BufferCommand::Repair(_) | BufferCommand::Rekey { .. } => {
+            unreachable!("what mends is done before anything is looked into")
+        }
+    }
+}
+
+fn filter(asked: &BatchListing) -> Filter {
+    Filter {
+        minute: asked.minute,
+        till: asked.till.clone(),
+        state: asked.state.map(|state| match state {
+            BatchState::Waiting => State::Waiting,
+            BatchState::Acknowledged => State::Acknowledged,
+        }),
+        most: asked.listing.limit,
     }
 }
 
@@ -224,17 +295,6 @@ fn batch_table(batches: &[Listed]) -> String {
     out
 }
 
-fn quarantine_table(units: &[SetAside]) -> String {
-    let mut out = String::from("    id  seen  first                 where and why\n");
-    for unit in units {
-        let SetAside { id, seen, first_at, source, feed, reason, .. } = unit;
-        let (start, end) = (unit.first_offset, unit.end_offset);
-        writeln!(out, "{id:>6}  {seen:>4}  {first_at}  {source}/{feed} {start}..{end}: {reason}")
-            .expect("a String takes all");
-    }
-    out
-}
-
 fn show(inspector: &Inspector, sequence: u64, shape: Shape) -> anyhow::Result<ExitCode> {
     let Some(shown) = inspector.show(sequence)? else {
         anyhow::bail!("there is no batch {sequence} in the buffer");
@@ -250,38 +310,4 @@ fn show(inspector: &Inspector, sequence: u64, shape: Shape) -> anyhow::Result<Ex
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Prints a unit's bytes. Who sees them as they came is noted first, beside the buffer.
-fn set_aside_bytes(
-    config: &Config,
-    inspector: &Inspector,
-    (id, raw): (i64, bool),
-) -> anyhow::Result<ExitCode> {
-    let Some(bytes) = inspector.set_aside_bytes(id)? else {
-        anyhow::bail!("nothing is set aside under number {id}");
-    };
-    if raw {
-        note_access(config, id)?;
-        std::io::Write::write_all(&mut std::io::stdout().lock(), &bytes)?;
-    } else {
-        print(&redact::redacted(&bytes))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn note_access(config: &Config, id: i64) -> anyhow::Result<()> {
-    let path = config.state_folder.join("audit.jsonl");
-    let who = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).ok();
-    let entry = serde_json::json!({
-        "at": shared::time::Clock::real().now(), "what": "quarantine show --raw", "id": id, "who": who,
-    });
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::options().create(true).append(true).open(&path)?;
-        std::io::Write::write_all(&mut file, format!("{entry}\n").as_bytes())?;
-        file.sync_all()
-    };
-    write().with_context(|| {
-        format!("raw bytes are shown only where the access can be noted in {}", path.display())
-    })
 }

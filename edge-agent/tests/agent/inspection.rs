@@ -116,3 +116,99 @@ async fn an_export_is_what_the_buffer_holds() {
     assert!(said(&wrong).contains("0 is no sequence"), "{}", said(&wrong));
     assert!(agent.stop().await.success());
 }
+
+#[tokio::test]
+async fn lists_are_narrowed_and_an_export_of_what_was_set_aside_names_nobody() {
+    let world = World::new();
+    let agent = world.agent().await;
+    let day = [receipt("3", 1, "09:41:07", 5), receipt("4", 1, "09:42:07", 7)];
+    world.drop_file("day.jsonl", lines(&day) + "{\"customer\":\"Erika 4711\"\n");
+    world.until_cut(2, 12).await;
+    world.until_set_aside(1).await;
+    let listed = |arguments: &[&str]| -> Vec<u64> {
+        let all = world.json(&[&["buffer", "list", "--json"], arguments].concat());
+        let all = all.as_array().unwrap().iter();
+        all.map(|batch| batch["sequence"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(listed(&[]), [2, 1]);
+    assert_eq!(listed(&["--limit", "1"]), [2]);
+    assert_eq!(listed(&["--till", "3"]), [1]);
+    assert_eq!(listed(&["--minute", "2026-03-02T09:42:00Z"]), [2]);
+    assert_eq!(listed(&["--minute", "2026-03-02T09:42:00Z", "--till", "3"]), [0; 0]);
+    assert_eq!(listed(&["--state", "waiting"]), [2, 1]);
+    assert_eq!(listed(&["--state", "acknowledged"]), [0; 0]);
+    assert_eq!(world.run(&["buffer", "list", "--state", "lost"]).status.code(), Some(2));
+    let exported = said(&world.run(&["buffer", "quarantine", "export"]));
+    let one: serde_json::Value = serde_json::from_str(exported.trim()).unwrap();
+    assert_eq!((&one["source"], &one["id"]), (&"tills".into(), &1.into()));
+    let text = one["text"].as_str().unwrap();
+    assert!(text.contains("{\"customer\":\"xxxxx 9999\""), "{text}");
+    let shown = world.json(&["buffer", "quarantine", "show", "1", "--json"]);
+    assert_eq!(shown["text"], one["text"]);
+    let said = world.json(&["buffer", "resend", "1", "2", "--json"]);
+    assert_eq!(said["said"], "0 batches go out again");
+    assert!(agent.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_new_key_opens_what_the_old_one_held_and_the_old_one_nothing() {
+    let world = World::new();
+    let agent = world.agent().await;
+    let day: Vec<_> =
+        (1..200).map(|n| receipt("3", n, &format!("09:{:02}:07", n % 60), 100)).collect();
+    world.drop_file("day.jsonl", lines(&day));
+    world.until_cut(199, 19_900).await;
+    std::fs::write(world.path("new.key"), "b7".repeat(32)).unwrap();
+    let new = world.path("new.key").display().to_string();
+    let beside = world.run(&["buffer", "rekey", &new]);
+    assert!(said(&beside).contains("an agent is already running"), "{}", said(&beside));
+    agent.kill();
+    let before = world.batches();
+    let done = world.json(&["buffer", "rekey", &new, "--json"]);
+    assert!(done["said"].as_str().unwrap().contains("the buffer has the new key"), "{done}");
+    assert!(said(&world.run(&["buffer", "stats"])).contains("wrong key"));
+    let again = said(&world.run(&["buffer", "rekey", &new]));
+    assert!(again.contains("has this key already"), "{again}");
+    std::fs::rename(world.path("new.key"), world.path("buffer.key")).unwrap();
+    assert_eq!(world.batches(), before);
+    let whole = world.json(&["buffer", "verify", "--json"]);
+    assert_eq!(whole["faults"], serde_json::json!([]));
+    std::fs::write(world.path("third.key"), "c8".repeat(32)).unwrap();
+    std::fs::write(world.path("buffer.key"), "d9".repeat(32)).unwrap();
+    let third = world.path("third.key").display().to_string();
+    assert!(said(&world.run(&["buffer", "rekey", &third])).contains("wrong key"));
+    std::fs::write(world.path("buffer.key"), "b7".repeat(32)).unwrap();
+    let agent = world.agent().await;
+    assert_eq!(world.batches(), before);
+    assert!(agent.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_repaired_buffer_goes_on_and_tells_what_is_gone() {
+    let world = World::new();
+    let agent = world.agent().await;
+    let day: Vec<_> =
+        (1..100).map(|n| receipt("3", n, &format!("09:{:02}:07", n % 60), 100)).collect();
+    world.drop_file("day.jsonl", lines(&day));
+    world.until_cut(99, 9_900).await;
+    let beside = world.run(&["buffer", "repair"]);
+    assert!(said(&beside).contains("an agent is already running"), "{}", said(&beside));
+    assert!(agent.stop().await.success());
+    let mut bytes = std::fs::read(world.path("buffer.db")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 3 * 4096].fill(0);
+    std::fs::write(world.path("buffer.db"), &bytes).unwrap();
+    assert_eq!(world.run(&["buffer", "verify"]).status.code(), Some(1));
+    let repaired = world.json(&["buffer", "repair", "--json"]);
+    assert!(repaired["unreadable_pages"].as_array().unwrap().len() >= 3, "{repaired}");
+    let kept = repaired["kept_as"].as_str().unwrap();
+    assert!(std::fs::read(kept).unwrap() == bytes, "the damaged file is kept as it was");
+    assert!(said(&world.run(&["buffer", "verify"])).starts_with("whole: "));
+    let before: i64 = sums(&world.batches()).1;
+    let agent = world.agent().await;
+    world.drop_file("later.jsonl", lines(&[receipt("3", 500, "11:00:07", 1)]));
+    world.until("the next batch is cut", |_| sums(&world.batches()).1 > before).await;
+    let told = serde_json::to_value(&world.batches().last().unwrap().abandoned).unwrap();
+    assert_eq!(told, repaired["abandoned"]);
+    assert!(agent.stop().await.success());
+}

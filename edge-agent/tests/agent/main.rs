@@ -3,9 +3,11 @@
 
 mod backfill;
 mod backlog;
+mod binding;
 mod calls;
 mod certificates;
 mod cli;
+mod concurrent;
 mod contract;
 mod damage;
 mod dsfinvk;
@@ -26,8 +28,10 @@ mod outages;
 mod poslog;
 mod reading;
 mod receipt_text;
+mod repair;
 mod rest;
 mod restart;
+mod restore;
 mod same_minutes;
 mod serial;
 mod service;

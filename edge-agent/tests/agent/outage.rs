@@ -13,12 +13,17 @@ use shared::topics::Topic;
 
 use crate::world::{Broker, SOON, World, lines, receipt, sums};
 
-fn broker(stack: &Stack, topics: &TestTopics<'_>, store: &str) -> Broker {
+pub(crate) fn broker(stack: &Stack, topics: &TestTopics<'_>, store: &str) -> Broker {
     let credentials = stack.layout().store_credentials(&StoreId::new(store).unwrap());
     Broker { brokers: stack.brokers(), topic_prefix: topics.prefix().to_owned(), credentials }
 }
 
-fn of_store(store: &str, number: u32, time: &str, cents: i64) -> shared::receipt::Receipt {
+pub(crate) fn of_store(
+    store: &str,
+    number: u32,
+    time: &str,
+    cents: i64,
+) -> shared::receipt::Receipt {
     let mut receipt = receipt("3", number, time, cents);
     receipt.store = StoreId::new(store).unwrap();
     receipt
@@ -96,7 +101,7 @@ async fn a_topic_without_the_right_to_it_is_named_as_the_trouble() {
 }
 
 /// Reads so many batches of a topic as the principal that may.
-async fn read_topic(stack: &Stack, topic: &str, count: usize) -> Vec<StoreMinute> {
+pub(crate) async fn read_topic(stack: &Stack, topic: &str, count: usize) -> Vec<StoreMinute> {
     let env = stack.env().unwrap();
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", stack.brokers())

@@ -191,7 +191,11 @@ impl Sqlite {
         at: Timestamp,
         written: &mut Written,
     ) -> Result<(), BufferError> {
-        let Some(body) = body else { return Ok(()) };
+        let Some(mut body) = body else { return Ok(()) };
+        if body.sequence == Sequence::FIRST {
+            body.predecessor = self.meta("predecessor")?.map(|text| parsed(&text)).transpose()?;
+        }
+        body.abandoned = self.take_abandoned(body.sequence)?;
         assert_eq!(body.sequence, self.next_sequence()?, "sequences have no hole");
         let headers = wire::store_minute_headers(&body, at);
         let headers = serde_json::to_string(&headers).expect("texts are JSON");

@@ -163,7 +163,8 @@ impl Sqlite {
         Ok(match found {
             None => Content::Forgotten,
             Some(_) if !receipt.counts => Content::Same,
-            Some((hash, _, _)) if hash == incoming.hash => Content::Same,
+            // The centre has it, whatever it holds.
+            Some((hash, _, _)) if hash.is_empty() || hash == incoming.hash => Content::Same,
             // Another format names the same goods otherwise; what was paid is the same.
             Some((_, cents, filled_in))
                 if (filled_in || incoming.fills_in()) && cents == receipt.total_cents.0 =>

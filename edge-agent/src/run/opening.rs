@@ -1,0 +1,81 @@
+//! Opens the buffer. One that is a copy of what was here before begins a new stream; what waits in the
+//! old one goes out first, as it is.
+
+use anyhow::Context as _;
+use shared::log::Chain;
+
+use crate::buffer::{self, Binding, Buffer, BufferError, Key, renew};
+use crate::config::Config;
+
+use super::time::Timekeeper;
+
+/// What becomes of a buffer that is a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copy {
+    /// It begins a new stream.
+    BeginsAnew,
+    /// It is refused: only a running agent begins one.
+    IsRefused,
+}
+
+/// Returns how a configuration's buffer is opened.
+pub(crate) fn buffer_settings(config: &Config) -> anyhow::Result<buffer::Settings> {
+    Ok(buffer::Settings {
+        path: config.buffer.path.clone(),
+        key: Key::from_file(&config.buffer.key_file)?,
+        machine_id: config.machine_id.clone(),
+        now: Timekeeper::start(config.clock, None).stamp(),
+    })
+}
+
+/// Returns what tells a configuration's buffer from its copies.
+pub(crate) fn binding(config: &Config) -> Binding {
+    Binding { store: config.store.clone(), counter: config.buffer.counter_file.clone() }
+}
+
+/// Opens the buffer of a configuration, or makes it.
+pub(super) fn open_buffer(config: &Config, copy: Copy) -> anyhow::Result<(Buffer, buffer::Writer)> {
+    std::fs::create_dir_all(&config.state_folder)
+        .with_context(|| format!("cannot make {}", config.state_folder.display()))?;
+    let (settings, binding) = (buffer_settings(config)?, binding(config));
+    match Buffer::open_bound(settings.clone(), &binding) {
+        Err(BufferError::Unbound { path, why }) if copy == Copy::BeginsAnew => {
+            let kept = renew::renew(&settings, &binding, why)?;
+            let (path, kept) = (path.display(), kept.display());
+            tracing::error!(
+                %path, %kept, %why,
+                "the buffer begins a new stream; the centre takes it once the store is activated"
+            );
+            Ok(Buffer::open_bound(settings, &binding)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// Returns the buffers that were here before and still hold what waits, with their writers.
+pub(super) async fn past_buffers(
+    config: &Config,
+) -> anyhow::Result<(Vec<Buffer>, Vec<buffer::Writer>)> {
+    let (mut buffers, mut writers) = (Vec::new(), Vec::new());
+    for path in renew::past(&config.buffer.path)? {
+        let name = path.display().to_string();
+        let settings = buffer::Settings { path, machine_id: None, ..buffer_settings(config)? };
+        let (buffer, writer) = match Buffer::open(settings) {
+            Ok(opened) => opened,
+            Err(error) => {
+                // A damaged past must not keep the present from working.
+                let error = Chain(&error).to_string();
+                tracing::error!(path = %name, error, "what waits in an old buffer cannot be sent");
+                continue;
+            }
+        };
+        let backlog = buffer.figures().await?.backlog;
+        let is_ours = buffer.store().await?.is_none_or(|store| store == config.store);
+        if backlog > 0 && is_ours {
+            tracing::info!(path = %name, backlog, "batches of an earlier stream go out first");
+            buffers.push(buffer);
+            writers.push(writer);
+        }
+    }
+    Ok((buffers, writers))
+}
