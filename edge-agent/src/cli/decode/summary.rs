@@ -212,7 +212,7 @@ mod tests {
         rows.table("payments", &sums, Of::Amount);
         rows.table("nothing", &BTreeMap::new(), Of::Both);
         let wanted = "\
-receipts    12          -1.99
+receipts    12           -1.99
 lines    count quantity amount
   sale       1    1.500  -1.99
 payments count          amount
