@@ -143,6 +143,31 @@ fn streams_of_real_receipts_print_the_receipts_whole_text() {
 }
 
 #[test]
+fn what_a_till_draws_itself_is_read_where_the_settings_say_what_it_is() {
+    let context = context("0010", BERLIN);
+    let plain = std::fs::read(crate::reading::data("escpos/rewe/sale.bin")).unwrap();
+    let reset = plain.windows(2).position(|two| two == b"\x1B@").unwrap() + 2;
+    // A character of three bytes' height and one dot's width in place of the letter E.
+    let drawn = b"\x1B&\x03EE\x01\x40\x50\x60\x1B%\x01".as_slice();
+    let bytes = [&plain[..reset], drawn, &plain[reset..]].concat();
+    let found = |settings: &str| {
+        let choice = Choice { name: "escpos", dialect: None, settings: Some(settings) };
+        Format::find(choice)
+    };
+    let unnamed = found("profile = \"rewe\"").unwrap();
+    let printed = print_items(&unnamed, &context, &bytes);
+    assert!(printed.contains("the character 0x45 at byte"), "{printed}");
+    let named = found("profile = \"rewe\"\n[drawn_characters]\n\"69\" = \"E\"").unwrap();
+    let read = receipts(&named, &context, &bytes);
+    assert_eq!(read, receipts(&unnamed, &context, &plain));
+    assert!(!read.is_empty());
+    for wrong in ["\"300\" = \"x\"", "\"69\" = \"EUR\""] {
+        let settings = format!("profile = \"rewe\"\n[drawn_characters]\n{wrong}");
+        assert!(found(&settings).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn silence_is_the_end_of_a_receipt_that_is_not_cut() {
     let bytes = std::fs::read(crate::reading::data("escpos/rewe/two-in-one.bin")).unwrap();
     let format = find("escpos", Some("rewe")).unwrap();

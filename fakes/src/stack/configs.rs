@@ -180,6 +180,9 @@ struct Source {
     dialect: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<PathBuf>,
+    /// A folder of tables is one feed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<bool>,
 }
 
 impl Edge {
@@ -208,6 +211,7 @@ impl Edge {
                     format: store.format.format(),
                     dialect: store.format.dialect(),
                     settings: store.format.settings().map(|_| layout.till_settings(&store.id)),
+                    bundle: (store.format == Dialect::Dsfinvk).then_some(true),
                 },
                 Source {
                     name: "stock",
@@ -216,6 +220,7 @@ impl Edge {
                     format: Dialect::Jsonl.format(),
                     dialect: None,
                     settings: None,
+                    bundle: None,
                 },
             ],
         }
@@ -332,12 +337,32 @@ fn percent_encoded(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::Purpose;
     use super::*;
 
     #[test]
     fn values_survive_the_shell_and_paths_the_url() {
         assert_eq!(quoted("a'b $c"), r"'a'\''b $c'");
         assert_eq!(percent_encoded("/tmp/ä b&c"), "/tmp/%C3%A4%20b%26c");
+    }
+
+    #[test]
+    fn an_agent_is_told_what_its_tills_write() {
+        let layout = Layout::of(PathBuf::from("/chain"));
+        let state = State::new(Purpose::Use).unwrap();
+        for (spec, wanted) in [
+            ("9:escpos", "format = \"escpos\"\ndialect = \"rewe\"\n\n"),
+            ("9:fiskaltrust", "format = \"fiskaltrust\"\n\n"),
+            ("9:poslog/visma", "format = \"poslog\"\ndialect = \"visma\"\n\n"),
+            (
+                "9:dsfinvk",
+                "format = \"dsfinvk\"\nsettings = \"/chain/edge/9/tills.toml\"\nbundle = true\n\n",
+            ),
+        ] {
+            let edge = Edge::of(&layout, &state, &spec.parse().unwrap());
+            let text = toml::to_string(&edge).unwrap();
+            assert!(text.contains(wanted), "{spec}: {text}");
+        }
     }
 
     #[test]
