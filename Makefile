@@ -1,8 +1,9 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz demo clean-demo
+.PHONY: help setup build test fuzz bench demo clean-demo
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
+PARTS ?=
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -18,6 +19,9 @@ test: setup ## format, lints, every test, a short demo, the independent checks
 
 fuzz: setup ## an engine that sees what it reaches looks for bytes that break a decoder, SECONDS=n each
 	@scripts/fuzz $(SECONDS)
+
+bench: setup ## the agent beside the libraries under it, as one table; PARTS="formats memory aggregate buffer drain process"
+	@cargo bench --locked -p edge-agent --bench agent -- $(PARTS)
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)
