@@ -239,6 +239,12 @@ impl Dialect {
     }
 }
 
+/// Writes what a printer prints of receipts as plain text, a form feed behind each.
+pub fn paper_file(receipts: &[Receipt], zone: Tz) -> Vec<u8> {
+    let slips = receipts.iter().filter_map(|receipt| paper::lines(receipt, zone));
+    slips.map(|lines| lines.join("\n") + "\n\u{c}").collect::<String>().into_bytes()
+}
+
 /// Writes movements of stock as a stock system hands them over: JSON Lines.
 pub fn stock_file(movements: &[StockMovement]) -> Vec<u8> {
     jsonl::stock_file(movements)

@@ -48,14 +48,23 @@ const ARROWS: &[(&str, &[Room])] = &[
 
 /// Where a foreign library may be named: the crate, the library, the files or folders.
 const HOMES: &[(&str, &str, &[&str])] = &[
-    ("edge-agent", "rusqlite", &["src/buffer"]),
-    ("edge-agent", "rdkafka", &["src/ship/kafka"]),
-    ("edge-agent", "quick_xml", &["src/format/poslog", "src/format/dsfinvk/index"]),
-    ("edge-agent", "zip", &["src/format/dsfinvk/archive"]),
+    ("edge-agent", "rusqlite", &["src/buffer", "benches/agent/durable"]),
+    ("edge-agent", "rdkafka", &["src/ship/kafka", "benches/agent/drain"]),
+    (
+        "edge-agent",
+        "quick_xml",
+        &["src/format/poslog", "src/format/dsfinvk/index", "benches/agent/plain"],
+    ),
+    ("edge-agent", "zip", &["src/format/dsfinvk/archive", "benches/agent"]),
     ("edge-agent", "tar", &["src/format/dsfinvk/archive", "src/source/directory/bundle"]),
-    ("edge-agent", "edifact_rs", &["src/format/edifact"]),
+    ("edge-agent", "edifact_rs", &["src/format/edifact", "benches/agent/plain"]),
     ("edge-agent", "encoding_rs", &["src/format/stock_csv"]),
-    ("edge-agent", "csv", &["src/format/dsfinvk/table", "src/format/stock_csv"]),
+    (
+        "edge-agent",
+        "csv",
+        &["src/format/dsfinvk/table", "src/format/stock_csv", "benches/agent/plain"],
+    ),
+    ("edge-agent", "criterion", &["benches/agent/formats"]),
     ("edge-agent", "notify", &["src/source/directory"]),
     ("edge-agent", "globset", &["src/config/sources/directory"]),
     ("edge-agent", "nix", &["src/source/directory"]),

@@ -1,0 +1,157 @@
+//! A backlog on its way to a real broker on this machine, beside a bare librdkafka producer that sends
+//! the same bytes to the same broker with the same settings and notes nothing.
+
+use std::time::Duration;
+
+use edge_agent::buffer::{Buffer, Cut, Outgoing};
+use edge_agent::ship::{Link, Settings, Shipper};
+use fakes::shop::Country;
+use fakes::stack::Stack;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use shared::ids::Sequence;
+use shared::time::Clock;
+use shared::topics::{Topic, store_principal};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::durable::{self, median};
+use crate::table::{Row, Table};
+use crate::{inputs, process};
+
+/// Receipts of the backlog, twenty-five a minute.
+const RECEIPTS: usize = 40_000;
+/// Rounds of each way, in turns; the first warms the broker up and does not count.
+const ROUNDS: usize = 4;
+/// How often it is looked whether all is delivered.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long the bare producer may take for what is left at the end.
+const FLUSH_MOST: Duration = Duration::from_secs(120);
+
+/// Measures both ways.
+pub(crate) fn draining(table: &mut Table) {
+    let runtime = Runtime::new().unwrap();
+    let stack = Stack::shared();
+    let folder = durable::folder();
+    let (buffer, writer) = durable::open(folder.path());
+    let (mut agent, mut bare) = (Vec::new(), Vec::new());
+    let (batches, megabytes) = runtime.block_on(async {
+        fill(&buffer).await;
+        let topics = stack.topics_for("edge-drain").await.unwrap();
+        let settings = settings(stack, topics.prefix());
+        let batches = buffer.waiting(None, usize::MAX).await.unwrap();
+        let megabytes = batches.iter().map(|batch| batch.body.len()).sum::<usize>() as f64 / 1e6;
+        for _ in 0..ROUNDS {
+            agent.push(megabytes / ship(&buffer, &settings).await);
+            let last = batches.last().expect("there is a backlog").sequence;
+            buffer.resend(Sequence::FIRST, last).await.unwrap();
+            bare.push(megabytes / tokio::task::block_in_place(|| produce(&batches, &settings)));
+        }
+        (batches.len(), megabytes)
+    });
+    drop(buffer);
+    writer.join();
+    let rate = median(&mut agent[1..]);
+    table.add(Row {
+        part: "drain",
+        what: format!("a backlog of {batches} batches, {megabytes:.1} MB"),
+        value: rate,
+        unit: "MB/s",
+        per_second: Some(RECEIPTS as f64 * rate / megabytes),
+        plain: Some(median(&mut bare[1..])),
+        beside: "librdkafka alone: nothing read from disk, nothing noted",
+    });
+}
+
+/// Cuts a backlog.
+async fn fill(buffer: &Buffer) {
+    let receipts = inputs::receipts(Country::Germany, RECEIPTS);
+    for chunk in receipts.chunks(1_000) {
+        buffer.take(durable::intake(chunk)).await.unwrap();
+    }
+    for slot in buffer.open_slots().await.unwrap() {
+        let cut = Cut { store: process::store(), at: durable::now(), complete_through: None };
+        buffer.close(slot, cut).await.unwrap();
+    }
+}
+
+fn settings(stack: &Stack, prefix: &str) -> Settings {
+    let store = process::store();
+    let credentials = stack.layout().store_credentials(&store);
+    Settings {
+        store,
+        brokers: stack.brokers(),
+        topic_prefix: prefix.to_owned(),
+        topic: Topic::StoreMinutes,
+        ca: credentials.ca,
+        certificate: credentials.certificate,
+        key: credentials.key,
+    }
+}
+
+/// Returns the seconds from the start of the shipper until nothing waits.
+async fn ship(buffer: &Buffer, settings: &Settings) -> f64 {
+    let (_cut, cut) = watch::channel(0);
+    let (_resent, resent) = watch::channel(0);
+    let (link, _link) = watch::channel(Link::Idle);
+    let (stop, stopped) = watch::channel(false);
+    let shipper = Shipper {
+        buffer: buffer.clone(),
+        settings: settings.clone(),
+        clock: Clock::real(),
+        cut,
+        resent,
+        bytes_per_second: None,
+        link,
+    };
+    let began = Instant::now();
+    let task = tokio::spawn(shipper.run(stopped));
+    while buffer.figures().await.unwrap().backlog > 0 {
+        sleep(LOOK).await;
+    }
+    let span = began.elapsed().as_secs_f64();
+    stop.send_replace(true);
+    task.await.unwrap().unwrap();
+    span
+}
+
+/// Returns the seconds from the start of a producer until all is confirmed.
+fn produce(batches: &[Outgoing], settings: &Settings) -> f64 {
+    let path = |path: &std::path::Path| path.display().to_string();
+    let began = Instant::now();
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", &settings.brokers)
+        .set("client.id", store_principal(&settings.store))
+        .set("security.protocol", "ssl")
+        .set("ssl.ca.location", path(&settings.ca))
+        .set("ssl.certificate.location", path(&settings.certificate))
+        .set("ssl.key.location", path(&settings.key))
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("compression.type", "zstd")
+        .set("partitioner", "murmur2_random")
+        .set("queue.buffering.max.messages", "1000")
+        .set("queue.buffering.max.kbytes", "8192")
+        .create()
+        .unwrap();
+    let topic = settings.topic.name(&settings.topic_prefix);
+    for batch in batches {
+        let headers = batch.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
+        let key = settings.store.as_str();
+        let mut record = BaseRecord::to(&topic).key(key).payload(&batch.body).headers(headers);
+        while let Err((error, back)) = producer.send(record) {
+            let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+            assert_eq!(error, full, "the broker takes everything");
+            std::thread::yield_now();
+            record = back;
+        }
+    }
+    producer.flush(FLUSH_MOST).unwrap();
+    began.elapsed().as_secs_f64()
+}
