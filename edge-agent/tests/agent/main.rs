@@ -15,6 +15,7 @@ mod http;
 mod inspection;
 mod joins;
 mod kinds;
+mod mounts;
 mod outage;
 mod poslog;
 mod reading;
