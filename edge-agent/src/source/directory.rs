@@ -105,6 +105,8 @@ pub struct Directory {
 struct Listing {
     began: Timestamp,
     next: Instant,
+    /// When it may be where hints were missed.
+    soonest: Instant,
     tell_idle: bool,
     /// More have something new than the queue took.
     more: bool,
@@ -124,15 +126,17 @@ impl Directory {
         let listing = Listing {
             began: settings.clock.now(),
             next: Instant::now(),
+            soonest: Instant::now(),
             tell_idle: false,
             more: false,
             mount: None,
             parts: 1,
             unnamed_told: false,
         };
+        let settings = Arc::new(settings);
         Self {
-            hints: Hints::new(settings.path.clone(), watch),
-            settings: Arc::new(settings),
+            hints: Hints::new(Arc::clone(&settings), watch),
+            settings,
             files: Arc::new(Mutex::new(Files::new(marks, habits))),
             trails: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -161,6 +165,9 @@ impl Directory {
         tokio::time::sleep_until(self.gather_until).await;
         let more = self.drain(None);
         self.hinted.extend(more);
+        if self.hints.take_missed() {
+            self.listing.next = self.listing.next.min(self.listing.soonest);
+        }
         let queued = self.queue_names(self.hinted.clone()).await;
         self.hinted.clear();
         queued
@@ -217,9 +224,12 @@ impl Directory {
         self.moved.extend(listed.moved);
         self.listing.began = began;
         self.listing.tell_idle = listed.left_alone == 0;
-        let polled = mount.disk != Disk::Local;
-        let share = if polled { LISTING_SHARE_POLLED } else { LISTING_SHARE };
-        self.listing.next = Instant::now() + (from.elapsed() * share).max(self.settings.poll);
+        let after = |share| Instant::now() + (from.elapsed() * share).max(self.settings.poll);
+        self.listing.soonest = after(LISTING_SHARE_POLLED);
+        self.listing.next = match mount.disk {
+            Disk::Local => after(LISTING_SHARE),
+            Disk::Share(_) => self.listing.soonest,
+        };
         match listed.unreadable {
             Some((name, source)) => Err(self.unreadable(name, source)),
             None => Ok(()),

@@ -22,6 +22,7 @@ mod inspection;
 mod joins;
 mod kinds;
 mod late;
+mod mounts;
 mod networks;
 mod outage;
 mod outages;

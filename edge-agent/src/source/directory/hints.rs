@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
+use super::Settings;
 use super::mount::Identity;
+use super::stamp::is_unfinished;
 
 /// Hints that wait: more are dropped, and the listing finds what they told of.
 const HINTS_MAX: usize = 1024;
@@ -31,8 +34,38 @@ pub(super) enum Writer {
     Unknown,
 }
 
-/// Where the hints of a folder go, and what stands before its names.
-type Listeners = BTreeMap<PathBuf, (mpsc::Sender<Hint>, String)>;
+/// Where the hints of a folder go.
+type Listeners = BTreeMap<PathBuf, Listener>;
+
+/// Whoever listens to the hints of a folder.
+struct Listener {
+    tx: mpsc::Sender<Hint>,
+    /// What stands before its names.
+    before: String,
+    settings: Arc<Settings>,
+    missed: Arc<AtomicBool>,
+}
+
+impl Listener {
+    /// Passes a hint on. One too many is dropped, and noted: the listing finds what it told of.
+    fn hear(&self, name: &str, writer: Writer) {
+        let own = name;
+        let name = format!("{}{own}", self.before);
+        if !is_unfinished(own)
+            && self.settings.names.takes(&name)
+            && self.tx.try_send(Hint { name, writer }).is_err()
+        {
+            self.missed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Notes that the kernel itself has dropped hints, and wakes whoever waits for some.
+    fn miss(&self) {
+        self.missed.store(true, Ordering::Release);
+        // Where there is no room others wait, and wake as well.
+        drop(self.tx.try_send(Hint { name: String::new(), writer: Writer::Unknown }));
+    }
+}
 
 /// The one watcher of all folders: it holds a thread.
 #[derive(Clone)]
@@ -60,7 +93,7 @@ impl Default for Watch {
 
 impl Watch {
     /// Watches a folder anew.
-    fn begin(&self, folder: &Path, (tx, before): (mpsc::Sender<Hint>, String)) -> bool {
+    fn begin(&self, folder: &Path, listener: Listener) -> bool {
         self.end(folder);
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(watcher) = watcher.as_mut() else { return false };
@@ -68,7 +101,7 @@ impl Watch {
         self.listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(folder.to_owned(), (tx, before));
+            .insert(folder.to_owned(), listener);
         match watcher.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => true,
             Err(error) => {
@@ -99,8 +132,9 @@ impl Watch {
 
 /// Hints of a folder and of some below it.
 pub(super) struct Hints {
-    folder: PathBuf,
+    settings: Arc<Settings>,
     watch: Watch,
+    missed: Arc<AtomicBool>,
     tx: mpsc::Sender<Hint>,
     rx: mpsc::Receiver<Hint>,
     /// Which folders are watched, by name; one that was made anew is watched anew.
@@ -109,9 +143,14 @@ pub(super) struct Hints {
 
 impl Hints {
     /// Makes hints of a folder that need not be there yet.
-    pub(super) fn new(folder: PathBuf, watch: Watch) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, watch: Watch) -> Self {
         let (tx, rx) = mpsc::channel(HINTS_MAX);
-        Self { folder, watch, tx, rx, watched: BTreeMap::new() }
+        Self { settings, watch, missed: Arc::default(), tx, rx, watched: BTreeMap::new() }
+    }
+
+    /// Tells whether hints were dropped since this was asked last.
+    pub(super) fn take_missed(&self) -> bool {
+        self.missed.swap(false, Ordering::AcqRel)
     }
 
     /// Watches the source's folder if it does not yet. Where that fails the listing does the work.
@@ -122,7 +161,7 @@ impl Hints {
     /// Watches the source's folder no more.
     pub(super) fn end_root(&mut self) {
         if self.watched.remove("").is_some() {
-            self.watch.end(&self.folder);
+            self.watch.end(&self.settings.path);
         }
     }
 
@@ -132,7 +171,7 @@ impl Hints {
         let gone: Vec<String> = self.watched.keys().filter(|name| is_gone(name)).cloned().collect();
         for name in gone {
             self.watched.remove(&name);
-            self.watch.end(&self.folder.join(name));
+            self.watch.end(&self.settings.path.join(name));
         }
         folders.iter().for_each(|(name, identity)| self.watch_one(name, *identity));
     }
@@ -142,7 +181,9 @@ impl Hints {
             return;
         }
         let before = if name.is_empty() { String::new() } else { format!("{name}/") };
-        if self.watch.begin(&self.path(name), (self.tx.clone(), before)) {
+        let (tx, missed) = (self.tx.clone(), Arc::clone(&self.missed));
+        let listener = Listener { tx, before, settings: Arc::clone(&self.settings), missed };
+        if self.watch.begin(&self.path(name), listener) {
             self.watched.insert(name.to_owned(), identity);
         } else {
             self.watched.remove(name);
@@ -150,7 +191,8 @@ impl Hints {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
+        let folder = &self.settings.path;
+        if name.is_empty() { folder.clone() } else { folder.join(name) }
     }
 
     /// Waits for a hint.
@@ -176,6 +218,9 @@ impl Hints {
 }
 
 fn tell(listeners: &Listeners, event: &notify::Event) {
+    if event.need_rescan() {
+        listeners.values().for_each(Listener::miss);
+    }
     let writer = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
         | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Writer::Gone,
@@ -186,9 +231,61 @@ fn tell(listeners: &Listeners, event: &notify::Event) {
     for path in &event.paths {
         let listener = path.parent().and_then(|folder| listeners.get(folder));
         let name = path.file_name().and_then(|name| name.to_str());
-        if let (Some((tx, before)), Some(name)) = (listener, name) {
-            // A hint too many is dropped: the listing finds what it told of.
-            drop(tx.try_send(Hint { name: format!("{before}{name}"), writer }));
+        if let (Some(listener), Some(name)) = (listener, name) {
+            listener.hear(name, writer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shared::time::Clock;
+
+    use super::*;
+    use crate::config::Names;
+
+    #[tokio::test]
+    async fn what_is_not_ours_takes_no_room_and_what_is_missed_is_noted() {
+        let folder = PathBuf::from("/tills");
+        let settings = Settings {
+            path: folder.clone(),
+            depth: 1,
+            names: Names::new(&["*.jsonl".to_owned()], &[]).unwrap(),
+            bundle: None,
+            processed_folder: None,
+            may_empty: false,
+            disk: None,
+            poll: Duration::from_secs(1),
+            tail: Duration::from_secs(1),
+            gather: Duration::from_secs(1),
+            clock: Clock::real(),
+        };
+        let mut hints = Hints::new(Arc::new(settings), Watch::default());
+        let (tx, missed) = (hints.tx.clone(), Arc::clone(&hints.missed));
+        let settings = Arc::clone(&hints.settings);
+        let listener = Listener { tx, before: String::new(), settings, missed };
+        let listeners = Listeners::from([(folder.clone(), listener)]);
+        let kind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let write =
+            |name: String| tell(&listeners, &notify::Event::new(kind).add_path(folder.join(name)));
+        for number in 0..2 * HINTS_MAX {
+            write(format!("{number}.log"));
+            write(format!("{number}.jsonl.tmp"));
+        }
+        assert!(!hints.take_missed());
+        (0..HINTS_MAX).for_each(|number| write(format!("{number}.jsonl")));
+        assert!(!hints.take_missed());
+        write("one-too-many.jsonl".to_owned());
+        assert!(hints.take_missed() && !hints.take_missed());
+        assert_eq!(
+            hints.drain(None, |_, writer| assert_eq!(writer, Writer::Gone)).len(),
+            HINTS_MAX
+        );
+        // The kernel has dropped some: nobody knows which.
+        let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        tell(&listeners, &lost);
+        assert!(hints.next().await.name.is_empty() && hints.take_missed());
     }
 }

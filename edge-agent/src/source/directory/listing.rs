@@ -129,6 +129,14 @@ impl Walk<'_> {
                 continue;
             }
             let name = if below.is_empty() { own } else { format!("{below}/{own}") };
+            // A crowd of files that are none of ours is not asked one by one.
+            let is_no_concern = entry.file_type().is_ok_and(|kind| {
+                !(kind.is_dir() && level < self.settings.depth)
+                    && !(kind.is_file() && self.settings.names.takes(&name))
+            });
+            if is_no_concern {
+                continue;
+            }
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() && level < self.settings.depth => {
                     let identity = (meta.dev(), meta.ino());
