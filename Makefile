@@ -1,10 +1,11 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz flips beside demo clean-demo
+.PHONY: help setup build test fuzz flips beside large demo clean-demo
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 CASES ?= 10000
 HOURS ?= 24
+MEGABYTES ?= 1024
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -26,6 +27,9 @@ flips: setup ## CASES=n random flips and cuts of the buffer and its log: what is
 
 beside: setup ## HOURS=n simulated hours of an agent beside every inspection, and what they cost
 	@HOURS=$(HOURS) cargo test --locked --release -p edge-agent --test agent concurrent:: -- --nocapture
+
+large: setup ## how long a buffer of MEGABYTES=n takes to be verified and repaired
+	@MEGABYTES=$(MEGABYTES) cargo test --locked --release -p edge-agent --test agent large:: -- --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

@@ -13,6 +13,7 @@ mod formats;
 mod http;
 mod inspection;
 mod joins;
+mod large;
 mod outage;
 mod poslog;
 mod reading;
