@@ -1,12 +1,13 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz bench late outages flips beside demo clean-demo
+.PHONY: help setup build test fuzz bench late outages flips beside demo clean-demo large
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
 CASES ?= 10000
 HOURS ?= 24
 PARTS ?=
+MEGABYTES ?= 1024
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -38,6 +39,9 @@ beside: setup ## HOURS=n simulated hours of an agent beside every inspection, an
 
 bench: setup ## the agent beside the libraries under it, as one table; PARTS="formats memory aggregate buffer drain process"
 	@cargo bench --locked -p edge-agent --bench agent -- $(PARTS)
+
+large: setup ## how long a buffer of MEGABYTES=n takes to be verified and repaired
+	@MEGABYTES=$(MEGABYTES) cargo test --locked --release -p edge-agent --test agent large:: -- --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

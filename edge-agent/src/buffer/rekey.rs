@@ -1,10 +1,12 @@
 //! A new key for a buffer that no agent runs on. The file is written anew within one transaction: an
 //! end at any point leaves the old key or the new one, never both.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OpenFlags};
 
 use super::sqlite::{connect, database, lock, prove};
-use super::{BufferError, Key, Settings, swap};
+use super::{BufferError, Key, Settings, renew, swap};
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +17,8 @@ pub enum Rekeyed {
     Already,
 }
 
-/// Gives the buffer a new key. It is proved before anything is written.
+/// Gives the buffer, and those before it that are kept, a new key. It is proved before anything is
+/// written; begun again, it goes on where it ended.
 pub fn rekey(settings: &Settings, new: &Key) -> Result<Rekeyed, BufferError> {
     let path = &settings.path;
     if !path.exists() {
@@ -23,16 +26,25 @@ pub fn rekey(settings: &Settings, new: &Key) -> Result<Rekeyed, BufferError> {
     }
     let _lock = lock(path)?;
     swap::finish(path)?;
+    // The present one last: once it has the new key nobody asks again.
+    for earlier in renew::past(path)? {
+        let _lock = lock(&earlier)?;
+        give(&earlier, &settings.key, new)?;
+    }
+    give(path, &settings.key, new)
+}
+
+fn give(path: &Path, old: &Key, new: &Key) -> Result<Rekeyed, BufferError> {
     let reading = |key: &Key| {
         let connection = connect(path, key, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         prove(&connection, path)
     };
-    match reading(&settings.key) {
+    match reading(old) {
         Ok(()) => {}
         Err(BufferError::WrongKey(_)) if reading(new).is_ok() => return Ok(Rekeyed::Already),
         Err(error) => return Err(error),
     }
-    let connection = connect(path, &settings.key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = connect(path, old, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     empty_log(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(database("take a new key"))?;
     connection.pragma_update(None, "rekey", new.pragma()).map_err(database("take a new key"))?;

@@ -154,3 +154,26 @@ fn set_corrections_aside(made: &Connection, settings: &Settings) -> Result<(), B
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stays behind: what the new stream has of its own, and versions of receipts.
+    const LEFT: [&str; 4] = ["meta", "outbox", "abandoned", "versioned_receipt"];
+
+    #[test]
+    fn of_every_table_it_is_decided_whether_it_goes_along() {
+        let made = Connection::open_in_memory().unwrap();
+        made.execute_batch(SCHEMA).unwrap();
+        let sql =
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+        let mut statement = made.prepare(sql).unwrap();
+        let names = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let mut names: Vec<String> = names.map(Result::unwrap).collect();
+        names.sort();
+        let mut decided: Vec<&str> = REMEMBERED.iter().chain(&LEFT).copied().collect();
+        decided.sort_unstable();
+        assert_eq!(names, decided);
+    }
+}

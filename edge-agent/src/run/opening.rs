@@ -60,22 +60,30 @@ pub(super) async fn past_buffers(
     for path in renew::past(&config.buffer.path)? {
         let name = path.display().to_string();
         let settings = buffer::Settings { path, machine_id: None, ..buffer_settings(config)? };
-        let (buffer, writer) = match Buffer::open(settings) {
-            Ok(opened) => opened,
+        match waiting(settings, config).await {
+            Ok(Some((backlog, buffer, writer))) => {
+                tracing::info!(path = %name, backlog, "batches of an earlier stream go out first");
+                buffers.push(buffer);
+                writers.push(writer);
+            }
+            Ok(None) => {}
             Err(error) => {
                 // A damaged past must not keep the present from working.
                 let error = Chain(&error).to_string();
                 tracing::error!(path = %name, error, "what waits in an old buffer cannot be sent");
-                continue;
             }
-        };
-        let backlog = buffer.figures().await?.backlog;
-        let is_ours = buffer.store().await?.is_none_or(|store| store == config.store);
-        if backlog > 0 && is_ours {
-            tracing::info!(path = %name, backlog, "batches of an earlier stream go out first");
-            buffers.push(buffer);
-            writers.push(writer);
         }
     }
     Ok((buffers, writers))
+}
+
+/// Opens an earlier buffer; nothing where nothing of this store waits in it.
+async fn waiting(
+    settings: buffer::Settings,
+    config: &Config,
+) -> Result<Option<(u64, Buffer, buffer::Writer)>, BufferError> {
+    let (buffer, writer) = Buffer::open(settings)?;
+    let backlog = buffer.figures().await?.backlog;
+    let is_ours = buffer.store().await?.is_none_or(|store| store == config.store);
+    Ok((backlog > 0 && is_ours).then_some((backlog, buffer, writer)))
 }

@@ -21,6 +21,7 @@ mod http;
 mod inspection;
 mod joins;
 mod kinds;
+mod large;
 mod late;
 mod mounts;
 mod networks;

@@ -335,7 +335,7 @@ async fn fill(buffer: &Buffer) {
         let receipts = (0..count)
             .map(|at| {
                 number += 1;
-                let till = if at % 2 == 0 { "1" } else { "2" };
+                let till = if at.is_multiple_of(2) { "1" } else { "2" };
                 let mut one = receipt(till, number, &time, i64::from(number));
                 one.lines[0].article = format!("own:x:{number}").parse().unwrap();
                 one
@@ -375,7 +375,8 @@ async fn read(buffer: &Buffer, receipts: Vec<Receipt>) -> Taken {
 
 /// Sets a unit aside: a short one, or one of several pages.
 async fn aside(buffer: &Buffer, number: u32) {
-    let bytes = format!("{number} is no receipt ").repeat(if number % 9 == 0 { 700 } else { 3 });
+    let bytes =
+        format!("{number} is no receipt ").repeat(if number.is_multiple_of(9) { 700 } else { 3 });
     let unit = IntakeUnit {
         start: 0,
         end: bytes.len() as u64,
