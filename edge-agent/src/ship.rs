@@ -286,7 +286,8 @@ pub async fn announce(settings: Settings, mut statuses: mpsc::Receiver<StoreStat
         let Ok(producer) = Producer::new(&settings) else { continue };
         let until = Instant::now() + ANNOUNCE_MOST;
         if producer.send_status(&status).is_ok() {
-            while producer.reports().is_empty() && Instant::now() < until {
+            // Once nothing more is said, the agent ends: it does not wait for a broker that is away.
+            while producer.reports().is_empty() && Instant::now() < until && !statuses.is_closed() {
                 sleep(ANNOUNCE_PAUSE).await;
             }
         }
