@@ -96,6 +96,40 @@ async fn a_whole_buffer_is_whole_and_every_flipped_bit_is_seen() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_half_copied_is_no_fault_where_the_log_holds_it() {
+    let world = World::new();
+    let day = |from: u32| -> Vec<_> {
+        (from..from + 60).map(|n| receipt("3", n, &format!("09:{:02}:07", n % 60), 100)).collect()
+    };
+    let agent = world.agent().await;
+    world.drop_file("one.jsonl", lines(&day(1)));
+    world.until_cut(60, 6_000).await;
+    assert!(agent.stop().await.success());
+    let agent = world.agent().await;
+    world.drop_file("two.jsonl", lines(&day(61)));
+    world.until_cut(120, 12_000).await;
+    agent.kill();
+    let key = Key::from_file(&world.path("buffer.key")).unwrap();
+    let (damaged, log) = (world.path("damaged.db"), world.path("damaged.db-wal"));
+    let bytes = std::fs::read(world.path("buffer.db")).unwrap();
+    let (mut unharmed, mut seen) = (0, 0);
+    for page in 1..bytes.len() / 4096 {
+        let mut bytes = bytes.clone();
+        bytes[page * 4096 + 512..page * 4096 + 1024].fill(0);
+        std::fs::write(&damaged, &bytes).unwrap();
+        std::fs::copy(world.path("buffer.db-wal"), &log).unwrap();
+        match Inspector::open(&damaged, &key).and_then(|it| Ok((it.verify()?, it.batch_sums()?))) {
+            Ok((verdict, sums)) if verdict.faults.is_empty() => {
+                assert_eq!((sums.receipts, sums.total_cents), (120, 12_000), "page {page}");
+                unharmed += 1;
+            }
+            Ok(_) | Err(_) => seen += 1,
+        }
+    }
+    assert!(unharmed > 0 && seen > 0, "{unharmed} pages lie in the log, {seen} do not");
+}
+
+#[tokio::test]
 async fn an_export_is_what_the_buffer_holds() {
     let world = World::new();
     let agent = world.agent().await;
