@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 
+mod advice;
 mod ask;
 pub mod backfill;
 mod buffer;

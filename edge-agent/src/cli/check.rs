@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use shared::log::Chain;
 use shared::time::Clock;
 
+use super::advice::advice;
 use super::print;
 use crate::buffer::Key;
 use crate::buffer::inspect::{InspectError, Inspector};
@@ -76,7 +77,10 @@ fn probed(config: &Config, source: &SourceConfig) -> Result<String, String> {
         Reach::Serial(reach) => waited(crate::source::serial::probe(reach.clone())),
         Reach::Fake(reach) => Ok(invented(reach)),
     };
-    told.map_err(|error| Chain(&error).to_string())
+    told.map_err(|error| match advice(&source.reach, &error) {
+        Some(advice) => format!("{} ({advice})", Chain(&error)),
+        None => Chain(&error).to_string(),
+    })
 }
 
 fn invented(fake: &FakeConfig) -> String {

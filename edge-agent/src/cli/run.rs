@@ -18,6 +18,9 @@ const THREAD_KEPT: Duration = Duration::from_millis(50);
 /// How long a hanging folder holds the end up.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// The exit status of a program that was interrupted, as shells have it.
+const INTERRUPTED: i32 = 130;
+
 /// What glibc's allocator is told. It gives every thread an arena and keeps what was freed: with
 /// one arena that gives back, a store's agent holds 5 MiB of its own after an outage, without 12.
 const ALLOCATOR: [(&str, &str); 2] =
@@ -40,6 +43,15 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
                 _ = terminated.recv() => {}
                 _ = interrupted.recv() => {}
             }
+            // Whoever asks a second time from a keyboard will not wait: nothing is lost by that.
+            tokio::spawn(async move {
+                if interrupted.recv().await.is_some() {
+                    tracing::warn!(
+                        "the agent ends at once: what it had not committed is read again"
+                    );
+                    std::process::exit(INTERRUPTED);
+                }
+            });
         };
         crate::run::run(config, shutdown).await
     });

@@ -40,6 +40,7 @@ mod service;
 mod shop;
 mod sources;
 mod stock;
+mod strangers;
 mod tcp;
 mod telegram;
 mod till;

@@ -130,11 +130,11 @@ impl Walk<'_> {
             }
             let name = if below.is_empty() { own } else { format!("{below}/{own}") };
             // A crowd of files that are none of ours is not asked one by one.
-            let is_no_concern = entry.file_type().is_ok_and(|kind| {
-                !(kind.is_dir() && level < self.settings.depth)
-                    && !(kind.is_file() && self.settings.names.takes(&name))
-            });
-            if is_no_concern {
+            let is_ours = |kind: std::fs::FileType| {
+                (kind.is_dir() && level < self.settings.depth)
+                    || (kind.is_file() && self.settings.names.takes(&name))
+            };
+            if entry.file_type().is_ok_and(|kind| !is_ours(kind)) {
                 continue;
             }
             match entry.metadata() {
