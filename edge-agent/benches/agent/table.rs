@@ -88,7 +88,7 @@ fn line(row: &Row) -> String {
         row.unit,
         or_dash(row.per_second),
         or_dash(row.plain),
-        row.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+        or_dash(row.ratio()),
         row.beside
     )
 }
