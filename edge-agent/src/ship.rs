@@ -19,12 +19,14 @@ use crate::buffer::{Buffer, BufferError, Outgoing};
 
 mod identity;
 mod kafka;
+mod notes;
 mod pace;
 mod pair;
 
 pub use identity::{CertificateStatus, Identity, Watcher};
 pub use kafka::{KafkaFault, Settings};
 use kafka::{Outcome, Producer, Report};
+use notes::Notes;
 use pace::Pace;
 pub use pair::{Files, Pair, PairFault};
 
@@ -126,6 +128,8 @@ struct Window {
     in_flight: BTreeMap<Sequence, usize>,
     bytes: usize,
     last: Option<Sequence>,
+    /// What was delivered and is not noted yet.
+    notes: Notes,
     /// When something went out, or was confirmed, last.
     heard: Option<Instant>,
     /// Up to here each batch goes alone: a broker refuses all that it gets at once for one of them.
@@ -146,6 +150,10 @@ impl Window {
             Some((&last, _)) if others => SessionEnd::RefusedTogether(last, fault),
             Some(_) | None => SessionEnd::Refused(sequence, fault),
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.notes.is_empty()
     }
 
     fn add(&mut self, outgoing: &Outgoing) {
@@ -195,8 +203,11 @@ impl Shipper {
             Backoff::new(Duration::from_millis(200), Duration::from_secs(10), seed.into());
         let mut alone_to = None;
         loop {
-            let window = Window { alone_to, ..Window::default() };
-            let end = match self.session(window, &mut backoff, &mut stop).await {
+            let mut window = Window { alone_to, ..Window::default() };
+            let end = self.session(&mut window, &mut backoff, &mut stop).await;
+            // Else the next session would read again what is on its way to be noted.
+            let noted = window.notes.finish(&self.buffer).await.map_err(SessionEnd::Buffer);
+            let end = match end.and_then(|over| noted.map(|()| over)) {
                 Ok(Over::Stopped) => return Ok(()),
                 Ok(Over::NewIdentity) => continue,
                 Err(SessionEnd::Buffer(BufferError::Closed)) => return Err(BufferError::Closed),
@@ -224,7 +235,7 @@ impl Shipper {
     /// must be replaced. Whatever is not noted as delivered then still waits in the buffer.
     async fn session(
         &mut self,
-        mut window: Window,
+        window: &mut Window,
         backoff: &mut Backoff,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Over, SessionEnd> {
@@ -234,15 +245,15 @@ impl Shipper {
         let (mut pace, began) = (Pace::new(self.bytes_per_second), Instant::now());
         let over = loop {
             self.cut.mark_unchanged();
-            if window.in_flight.is_empty() && self.resent.has_changed().unwrap_or(false) {
+            if window.is_idle() && self.resent.has_changed().unwrap_or(false) {
                 self.resent.mark_unchanged();
                 window.last = None;
             }
-            self.fill(&producer, &mut window, (&mut pace, began)).await?;
-            if self.settle(&producer, &mut window).await? > 0 {
+            self.fill(&producer, window, (&mut pace, began)).await?;
+            if self.settle(&producer, window).await? > 0 {
                 backoff.reset();
             }
-            let pause = if window.in_flight.is_empty() { IDLE_PAUSE } else { REPORT_PAUSE };
+            let pause = if window.is_idle() { IDLE_PAUSE } else { REPORT_PAUSE };
             let paced = pace.wait(began.elapsed());
             let pause = if paced.is_zero() { pause } else { pause.min(paced) };
             tokio::select! {
@@ -258,7 +269,7 @@ impl Shipper {
         };
         let until = Instant::now() + FAREWELL;
         while !window.in_flight.is_empty() && Instant::now() < until {
-            self.settle(&producer, &mut window).await?;
+            self.settle(&producer, window).await?;
             sleep(REPORT_PAUSE).await;
         }
         Ok(over)
@@ -296,7 +307,7 @@ impl Shipper {
         Ok(())
     }
 
-    /// Notes what was delivered, then forgets it; returns how many.
+    /// Has noted what was delivered, while more goes out; returns how many that were.
     async fn settle(&self, producer: &Producer, window: &mut Window) -> Result<usize, SessionEnd> {
         let mut delivered = Vec::new();
         let mut end = None;
@@ -312,17 +323,19 @@ impl Shipper {
             }
         }
         if !delivered.is_empty() {
-            let at = (self.now)();
-            let noted = self.buffer.acknowledge(delivered.clone(), at).await;
-            noted.map_err(SessionEnd::Buffer)?;
             delivered.iter().for_each(|&sequence| window.remove(sequence));
             self.link.send_if_modified(|link| std::mem::replace(link, Link::Up) != Link::Up);
         } else {
             self.tell_trouble(producer.trouble().or_else(|| window.silence()), window);
         }
+        let (count, at) = (delivered.len(), (self.now)());
+        window.notes.add(delivered, at);
+        if window.in_flight.is_empty() || window.notes.are_due() {
+            window.notes.write(&self.buffer).await.map_err(SessionEnd::Buffer)?;
+        }
         match end.or_else(|| producer.fatal().map(SessionEnd::Unconfirmed)) {
             Some(end) => Err(end),
-            None => Ok(delivered.len()),
+            None => Ok(count),
         }
     }
 

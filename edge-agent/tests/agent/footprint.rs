@@ -1,6 +1,6 @@
 //! What the agent takes of a small box: memory, threads, processor, writes to the disk. Measured and
-//! told, not asserted, but for what no load of the machine can change. `FOOTPRINT=real` measures a
-//! whole day, at a receipt file every one and a half seconds.
+//! told, not asserted: it depends on the build and on the machine. `FOOTPRINT=real` measures a whole
+//! day, at a till's file every one and a half seconds.
 
 use std::time::Duration;
 
@@ -96,5 +96,4 @@ async fn a_day_of_thirteen_thousand_lines_writes_little() {
         day.ticks - idle.ticks,
         idle.ticks - began.ticks,
     );
-    assert!(day.threads <= 8, "{day:?}");
 }

@@ -100,6 +100,12 @@ poll_millis = 100
         self.behind = command.to_vec();
     }
 
+    /// Adds a key that belongs to no section.
+    pub(crate) fn configure_top(&self, line: &str) {
+        let config = std::fs::read_to_string(self.path("edge.toml")).unwrap();
+        std::fs::write(self.path("edge.toml"), format!("{line}\n{config}")).unwrap();
+    }
+
     /// Adds keys to the source.
     pub(crate) fn configure_source(&self, more: &str) {
         let mut config = std::fs::read_to_string(self.path("edge.toml")).unwrap();
@@ -163,13 +169,23 @@ poll_millis = 100
     }
 
     /// Waits until the status says so.
-    pub(crate) async fn until(&self, what: &str, mut is_so: impl FnMut(&Report) -> bool) {
+    pub(crate) async fn until(&self, what: &str, is_so: impl FnMut(&Report) -> bool) {
+        self.until_within(SOON, what, is_so).await;
+    }
+
+    /// Waits so long until the status says so.
+    pub(crate) async fn until_within(
+        &self,
+        within: Duration,
+        what: &str,
+        mut is_so: impl FnMut(&Report) -> bool,
+    ) {
         let look = async || match edge_agent::status::read(self.folder.path()) {
             Ok(report) if is_so(&report) => Ok(()),
             Ok(report) => Err(format!("{report:?}")),
             Err(error) => Err(error.to_string()),
         };
-        if let Err(error) = wait::until(what, SOON, look).await {
+        if let Err(error) = wait::until(what, within, look).await {
             panic!("{error}\n{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
         }
     }
