@@ -1,9 +1,10 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz late demo clean-demo
+.PHONY: help setup build test fuzz late fulldisk demo clean-demo
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
+CASES ?= 20
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,6 +23,9 @@ fuzz: setup ## every decoder against damaged and random bytes, SECONDS=n each
 
 late: setup ## late receipts and wrong clocks against a plain computation, SEEDS=n
 	@SEEDS=$(SEEDS) cargo test --locked -p edge-agent --test agent -- late:: --nocapture
+
+fulldisk: setup ## every write of the agent fails once, full disks and small quotas, CASES=n of each
+	@CASES=$(CASES) cargo test --locked -p edge-agent --test agent -- full_disk:: quota:: --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

@@ -17,6 +17,8 @@
 //! [buffer]
 //! path = "buffer.db"                 # required
 //! key_file = "buffer.key"            # required: 64 hex digits
+//! quota_bytes = 2147483648           # what the database may take of the disk; its log comes on top
+//! reserve_bytes = 16777216           # part of these kept for closing minutes and for printers' copies
 //! [kafka]
 //! brokers = "broker:9093"            # required
 //! topic_prefix = "frischmarkt."
@@ -58,6 +60,15 @@ pub use sources::{
 use crate::format::article::Articles;
 use crate::format::pseudonym::Pseudonyms;
 use section::Section;
+
+/// What the buffer may take where nothing is said: two months without a line at a large store.
+const QUOTA_BYTES: u64 = 2 << 30;
+
+/// The least quota: the largest batch and its rows must fit several times.
+const QUOTA_BYTES_LEAST: u64 = 8 << 20;
+
+/// What is kept for what cannot wait where nothing is said, of a small quota a quarter.
+const RESERVE_BYTES: u64 = 16 << 20;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -105,6 +116,10 @@ pub struct BufferConfig {
     pub path: PathBuf,
     /// The file with its key.
     pub key_file: PathBuf,
+    /// Bytes that it may take of the disk.
+    pub quota_bytes: u64,
+    /// Bytes of these that are kept for what cannot wait.
+    pub reserve_bytes: u64,
 }
 
 /// How the broker is reached.
@@ -288,7 +303,14 @@ fn buffer(section: &mut Section) -> Option<BufferConfig> {
     if let Some(parent) = path.as_deref().and_then(Path::parent).filter(|parent| !parent.is_dir()) {
         section.fault("path", format!("the folder {} is not there", parent.display()));
     }
-    Some(BufferConfig { path: path?, key_file: key_file? })
+    let quota_bytes = section.number("quota_bytes", QUOTA_BYTES, QUOTA_BYTES_LEAST..=1 << 42);
+    let by_default = RESERVE_BYTES.min(quota_bytes / 4);
+    let reserve_bytes = section.number("reserve_bytes", by_default, 0..=1 << 40);
+    if reserve_bytes > quota_bytes / 2 {
+        let what = format!("{reserve_bytes} is more than half of quota_bytes, {quota_bytes}");
+        section.fault("reserve_bytes", what);
+    }
+    Some(BufferConfig { path: path?, key_file: key_file?, quota_bytes, reserve_bytes })
 }
 
 fn kafka(section: &mut Section) -> Option<KafkaConfig> {
@@ -343,6 +365,7 @@ mod tests {
         assert_eq!((config.grace.as_secs(), config.holding.as_secs()), (5, 10));
         assert_eq!(config.kafka.topic_prefix, "frischmarkt.");
         assert!(!config.first_box && config.pseudonyms.is_none());
+        assert_eq!((config.buffer.quota_bytes, config.buffer.reserve_bytes), (2 << 30, 16 << 20));
         let Reach::Directory(directory) = &config.sources[0].reach else {
             panic!("a folder is configured");
         };
@@ -359,7 +382,7 @@ mod tests {
             colour = "red"
             articles_file = "none.toml"
             clock_file = "none.json"
-            buffer = { path = "buffer.db", key_file = "absent.key", size = 1 }
+            buffer = { path = "buffer.db", key_file = "absent.key", size = 1, quota_bytes = 8388608, reserve_bytes = 4194305 }
             [[sources]]
             name = "tills"
             kind = "ftp"
@@ -384,6 +407,7 @@ mod tests {
             "state_folder",
             "buffer.key_file",
             "buffer.size",
+            "buffer.reserve_bytes",
             "kafka",
             "sources[0].kind",
             "sources[0].format",

@@ -93,6 +93,9 @@ pub struct Report {
     pub link: Link,
     /// Second copies that were dropped.
     pub duplicates: u64,
+    /// Bytes of the buffer that are in use, and how many may be.
+    #[serde(default)]
+    pub buffer_bytes: (u64, u64),
     /// What the centre is told.
     pub status: StoreStatus,
 }
@@ -117,6 +120,7 @@ pub struct Keeper {
     through: watch::Receiver<Through>,
     link: watch::Receiver<Link>,
     statuses: mpsc::Sender<StoreStatus>,
+    quota_bytes: u64,
     beat: Arc<AtomicU64>,
 }
 
@@ -137,6 +141,7 @@ impl Keeper {
             through,
             link,
             statuses,
+            quota_bytes: config.buffer.quota_bytes,
             beat: Arc::default(),
         }
     }
@@ -206,6 +211,7 @@ impl Keeper {
             complete_through: through.complete,
             backlog: figures.backlog,
             quarantined: figures.quarantined,
+            given_up: figures.given_up,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             certificate_days: certificate::days_left(&self.certificate, real),
             clock_synchronised: clock_synchronised(),
@@ -215,7 +221,9 @@ impl Keeper {
         };
         let link = self.link.borrow().clone();
         let pid = std::process::id();
-        Ok(Report { pid, written_at: real, link, duplicates: figures.duplicates, status })
+        let (duplicates, buffer_bytes) =
+            (figures.duplicates, (figures.used_bytes, self.quota_bytes));
+        Ok(Report { pid, written_at: real, link, duplicates, buffer_bytes, status })
     }
 
     /// Writes the file whole or not at all. A disk that takes none is told of in the log.

@@ -11,12 +11,15 @@ use shared::ids::StreamId;
 use shared::minute::TillStatus;
 use shared::time::Timestamp;
 
-use super::{BufferError, Figures, Key, Settings, time_unknown};
+use super::{BufferError, Figures, Key, Quota, Settings, time_unknown};
 
 mod again;
 mod forget;
 mod outbox;
+mod room;
 mod take;
+
+pub(super) use room::Squeezed;
 
 /// The first version without the bug that corrupts a log which a second process checkpoints.
 const SQLITE_LEAST: i32 = 3_051_003;
@@ -25,11 +28,15 @@ const SQLITE_LEAST: i32 = 3_051_003;
 /// that only a reader that holds it up brings it there.
 const LOG_BYTES_MAX: u64 = 16 << 20;
 
+/// The most pages that SQLite counts.
+const PAGES_MOST: i64 = 4_294_967_294;
+
 /// The writing connection.
 pub(super) struct Sqlite {
     connection: Connection,
     path: PathBuf,
     stream: StreamId,
+    room: room::Room,
     /// Held for as long as the connection: a second agent does not get it.
     _lock: File,
 }
@@ -82,9 +89,9 @@ impl Sqlite {
         create_file(&path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         let connection = connect(&path, &settings.key, flags)?;
-        prepare(&connection).map_err(database("set itself up"))?;
+        let room = prepare(&connection, settings.quota).map_err(database("set itself up"))?;
         let nil = StreamId::from_uuid("00000000-0000-0000-0000-000000000000".parse().expect("nil"));
-        let mut sqlite = Self { connection, path, stream: nil, _lock: lock };
+        let mut sqlite = Self { connection, path, stream: nil, room, _lock: lock };
         sqlite.in_transaction(|| sqlite.make_tables(&settings))?;
         sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
         sqlite.check_machine(settings.machine_id.as_deref())?;
@@ -257,6 +264,8 @@ pub(super) fn figures(connection: &Connection) -> Result<Figures, BufferError> {
         acknowledged: count("SELECT count(*) FROM outbox WHERE acked_at IS NOT NULL")?,
         open_rows: count("SELECT count(*) FROM open_minute")?,
         quarantined: count("SELECT count(*) FROM quarantine")?,
+        used_bytes: room::used_bytes(connection)?,
+        given_up: parsed(&meta(connection, "given_up")?.unwrap_or("0".to_owned()))?,
         duplicates: parsed(&text("duplicates")?)?,
         last_cut_at: last_cut_at(connection)?,
         tills: tills(connection)?,
@@ -332,12 +341,15 @@ fn create_file(path: &Path) -> Result<(), BufferError> {
     })
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &Connection, quota: Quota) -> rusqlite::Result<room::Room> {
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     assert_eq!(mode, "wal", "a file on a local disk takes a write-ahead log");
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -1024)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.set_prepared_statement_cache_capacity(48);
-    Ok(())
+    connection.set_prepared_statement_cache_capacity(64);
+    let room = room::Room::new(room::page_bytes(connection)?, quota);
+    let most = i64::try_from(room.pages_max()).unwrap_or(i64::MAX).min(PAGES_MOST);
+    connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))?;
+    Ok(room)
 }

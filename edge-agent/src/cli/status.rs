@@ -42,7 +42,8 @@ fn text(report: &Report, age: u64) -> String {
          complete through {through}\n\
          broker           {link}\n\
          duplicates       {}\n\
-         set aside        {}\n",
+         set aside        {}\n\
+         buffer           {} of {} bytes\n",
         report.pid,
         status.store,
         status.version,
@@ -51,7 +52,13 @@ fn text(report: &Report, age: u64) -> String {
         status.backlog,
         report.duplicates,
         status.quarantined,
+        report.buffer_bytes.0,
+        report.buffer_bytes.1,
     );
+    if status.given_up > 0 {
+        writeln!(out, "given up         {} batches, with their losses", status.given_up)
+            .expect("a String takes all");
+    }
     if let Some(days) = status.certificate_days {
         writeln!(out, "certificate      {days} days left").expect("a String takes all");
     }
