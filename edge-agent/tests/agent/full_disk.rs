@@ -1,7 +1,9 @@
 //! A disk that fails at any write, once or until there is room again: the agent goes on, holds its sources
 //! back, and counts every receipt once. `CASES=n` tries every write of a short life, and n long ones.
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -51,6 +53,113 @@ async fn a_disk_that_is_full_holds_files_and_tills_back_until_there_is_room() {
         let at = start + random.random_range(1..60);
         println!("case {case}: error {error} from write {at} on");
         full_for_a_while(&shim, Fault { at, fails: 0, error }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_real_disk_that_fills_up_gets_its_reserve_back_and_then_holds_the_files_back() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(world.path("disk")) else { return };
+    let config = std::fs::read_to_string(world.path("edge.toml")).unwrap();
+    let config = config.replace("path = \"buffer.db\"", "path = \"disk/buffer.db\"");
+    std::fs::write(world.path("edge.toml"), config).unwrap();
+    std::os::unix::fs::symlink("disk/buffer.db", world.path("buffer.db")).unwrap();
+    let mut agent = world.agent().await;
+    let reserve = world.path("disk/buffer.db.reserve");
+    assert!(reserve.exists(), "a reserve is taken");
+    disk.fill("others");
+    let (mut issued, mut files) = (Vec::new(), 0);
+    while reserve.exists() {
+        issued.extend(drop_day(&world, files));
+        files += 1;
+        let taken = i64::try_from(issued.len()).unwrap();
+        world.until_summed(taken, cents(&issued)).await;
+    }
+    assert!(agent.is_running(), "the agent has ended");
+    disk.fill("more-of-others");
+    loop {
+        issued.extend(drop_day(&world, files));
+        files += 1;
+        if held_or_counted(&world, &issued).await == Seen::Held {
+            break;
+        }
+        assert!(files < 50, "the disk is never full");
+    }
+    assert!(agent.is_running(), "the agent has ended");
+    disk.empty();
+    world.until_summed(i64::try_from(issued.len()).unwrap(), cents(&issued)).await;
+    println!("{} receipts in {files} files, all counted once", issued.len());
+    assert!(agent.stop().await.success());
+    check(&world, Fault::default());
+}
+
+/// What became of a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Held,
+    Counted,
+}
+
+/// Waits until all is counted, or the status says that the folder is held back by a full disk.
+async fn held_or_counted(world: &World, issued: &[Receipt]) -> Seen {
+    let look = async || {
+        let status =
+            edge_agent::status::read(&world.path("")).map_err(|error| error.to_string())?;
+        let error = status.status.sources[0].error.clone().unwrap_or_default();
+        if error.contains("full") {
+            return Ok(Seen::Held);
+        }
+        let sums = world.inspector().ok_or("no buffer")?.batch_sums();
+        let sums = sums.map_err(|error| error.to_string())?;
+        let counted = (sums.receipts.unsigned_abs(), sums.total_cents);
+        let all = counted == (issued.len() as u64, cents(issued));
+        if all { Ok(Seen::Counted) } else { Err(format!("{counted:?}")) }
+    };
+    fakes::wait::until("a file is counted or held back", SOON, look).await.unwrap()
+}
+
+/// Hands over two hundred receipts.
+fn drop_day(world: &World, file: u32) -> Vec<Receipt> {
+    let day = day(200 * file + 1, 200 * file + 200);
+    world.drop_file(&format!("{file}.jsonl"), lines(&day));
+    day
+}
+
+/// A small disk in memory; it is gone when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Mounts it; nothing where this user may not.
+    fn mount(path: PathBuf) -> Option<Self> {
+        std::fs::create_dir(&path).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=20m", "tmpfs"]).arg(&path);
+        let output = mount.output();
+        if output.is_ok_and(|output| output.status.success()) {
+            return Some(Self(path));
+        }
+        eprintln!("skipped: this user may not mount a disk");
+        None
+    }
+
+    /// Lets somebody else take all that is free.
+    fn fill(&self, name: &str) {
+        let mut file = std::fs::File::create(self.0.join(name)).unwrap();
+        while file.write_all(&[7; 4096]).is_ok() {}
+    }
+
+    /// Lets the others take their files away.
+    fn empty(&self) {
+        for name in ["others", "more-of-others"] {
+            std::fs::remove_file(self.0.join(name)).unwrap();
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Whoever still looks into it does not keep it from going.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
@@ -155,9 +264,9 @@ fn check(world: &World, fault: Fault) {
     assert_eq!(numbers, sums(&batches).0, "{fault:?}: a number is there twice");
 }
 
-/// Receipts of till 4, three a minute.
+/// Receipts of till 4, twelve a minute.
 fn day(first: u32, last: u32) -> Vec<Receipt> {
-    let time = |number: u32| format!("{:02}:{:02}:07", 8 + number / 180, number / 3 % 60);
+    let time = |number: u32| format!("{:02}:{:02}:07", 8 + number / 720, number / 12 % 60);
     let one = |number| receipt("4", number, &time(number), 7 + i64::from(number));
     (first..=last).map(one).collect()
 }
