@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz bench late outages flips beside demo clean-demo large
+.PHONY: help setup build test fuzz bench late fulldisk outages flips beside demo clean-demo large
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
@@ -42,6 +42,9 @@ bench: setup ## the agent beside the libraries under it, as one table; PARTS="fo
 
 large: setup ## how long a buffer of MEGABYTES=n takes to be verified and repaired
 	@MEGABYTES=$(MEGABYTES) cargo test --locked --release -p edge-agent --test agent large:: -- --nocapture
+
+fulldisk: setup ## every write of the agent fails once, full disks and small quotas, CASES=n of each
+	@CASES=$(CASES) cargo test --locked -p edge-agent --test agent -- full_disk:: quota:: --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

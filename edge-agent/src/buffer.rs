@@ -21,12 +21,14 @@ mod key;
 pub mod rekey;
 pub mod renew;
 pub mod repair;
+mod room;
 mod spells;
 mod sqlite;
 mod swap;
 mod writer;
 
 pub use key::{Key, KeyError};
+pub use room::Quota;
 pub use writer::Writer;
 
 /// Commands that wait for the writer: some per source and the shipper's; more would only hide that
@@ -42,6 +44,8 @@ pub struct Settings {
     pub key: Key,
     /// The machine that it is bound to, where it is.
     pub machine_id: Option<String>,
+    /// What it may take of the disk.
+    pub quota: Quota,
     /// Now: the time at which a buffer that is not there yet is made, or [`time_unknown`].
     pub now: Timestamp,
 }
@@ -89,6 +93,9 @@ pub enum BufferError {
     /// The key is not the one that the buffer was made with.
     #[error("the key does not open the buffer {0}: wrong key, or no buffer; nothing was touched")]
     WrongKey(PathBuf),
+    /// The key cannot be had.
+    #[error("the buffer's key cannot be had")]
+    Key(#[source] KeyError),
     /// Another process writes to it.
     #[error("an agent is already running on the buffer {0}")]
     Taken(PathBuf),
@@ -126,6 +133,16 @@ pub enum BufferError {
     /// What was read back is not what is ever written.
     #[error("the buffer holds {0}, which was never written by an agent")]
     Unreadable(String),
+    /// It may take no more of the disk; nothing has changed.
+    #[error(
+        "the buffer holds {used} of the {bytes} bytes of its quota: what it holds must go out first"
+    )]
+    Full {
+        /// Bytes in use.
+        used: u64,
+        /// Its quota.
+        bytes: u64,
+    },
     /// What was tried again is refused again; nothing has changed.
     #[error("it is refused again: {0}")]
     RefusedAgain(String),
@@ -140,6 +157,49 @@ pub fn time_unknown() -> Timestamp {
     "2199-12-31T23:59:59Z".parse().expect("a time that our texts can hold")
 }
 
+impl BufferError {
+    /// Returns true where the disk or the quota has no more room.
+    pub fn is_out_of_room(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Database { source, .. } => {
+                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            Self::File { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::WrongKey(_)
+            | Self::Key(_)
+            | Self::Taken(_)
+            | Self::Unbound { .. }
+            | Self::OldSqlite(_)
+            | Self::Unreadable(_)
+            | Self::RefusedAgain(_)
+            | Self::Closed => false,
+        }
+    }
+
+    /// Returns true where the disk failed, so that the same may succeed later.
+    pub fn is_of_the_disk(&self) -> bool {
+        let failed = |source: &rusqlite::Error| {
+            use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, SystemIoFailure};
+            let code = source.sqlite_error_code();
+            code.is_some_and(|code| matches!(code, SystemIoFailure | CannotOpen | DatabaseBusy))
+        };
+        match self {
+            Self::Database { source, .. } => self.is_out_of_room() || failed(source),
+            Self::File { .. } => true,
+            Self::Full { .. }
+            | Self::WrongKey(_)
+            | Self::Key(_)
+            | Self::Taken(_)
+            | Self::Unbound { .. }
+            | Self::OldSqlite(_)
+            | Self::Unreadable(_)
+            | Self::RefusedAgain(_)
+            | Self::Closed => false,
+        }
+    }
+}
+
 /// What a source read in one go.
 #[derive(Debug, Clone)]
 pub struct Intake {
@@ -149,6 +209,8 @@ pub struct Intake {
     pub feed: String,
     /// Whether the source counts, or only fills in.
     pub claim: Claim,
+    /// Whether the source waits while there is no room.
+    pub supply: Supply,
     /// Where the feed stands after it; nothing where that does not change.
     pub mark: Option<String>,
     /// When it was read.
@@ -199,6 +261,15 @@ pub enum Claim {
     Counts,
     /// They count where no other source has brought them, whatever it made of their articles.
     Backfills,
+}
+
+/// What a source does while there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Supply {
+    /// It waits: files stay, a till is not answered.
+    Waits,
+    /// It flows on: a printer does not wait for us.
+    Flows,
 }
 
 /// A unit that was set aside, with its bytes.
@@ -275,6 +346,10 @@ pub struct Figures {
     pub open_rows: u64,
     /// Units and receipts set aside.
     pub quarantined: u64,
+    /// Bytes of the database that are in use.
+    pub used_bytes: u64,
+    /// Batches that were given up since the buffer was made.
+    pub given_up: u64,
     /// Second copies that were dropped since the buffer was made.
     pub duplicates: u64,
     /// The latest time at which one of the last batches was cut, by the clock of that time.
@@ -335,7 +410,7 @@ impl Buffer {
     ) -> Result<Vec<Outgoing>, BufferError> {
         let found = self.ask(move |sqlite| sqlite.waiting(after, bytes)).await?;
         if let Some(last) = found.last().map(|batch| batch.sequence) {
-            self.ask(move |sqlite| sqlite.hand_over(last)).await?;
+            self.ask(move |sqlite| sqlite.raise_mark(last)).await?;
         }
         Ok(found)
     }

@@ -18,6 +18,8 @@
 //! path = "buffer.db"                 # required
 //! key_file = "buffer.key"            # 64 hex digits, mode 600; default: systemd's credential of this name
 //! counter_file = "buffer.db.counter" # default; on another disk it sees through one rolled back whole
+//! quota_bytes = 2147483648           # what the database may take of the disk; its log comes on top
+//! reserve_bytes = 16777216           # part of these kept for closing minutes and for printers' copies
 //! [kafka]
 //! brokers = "broker:9093"            # required
 //! topic_prefix = "frischmarkt."
@@ -65,6 +67,15 @@ use section::Section;
 
 /// The name under which systemd hands the buffer's key over.
 const KEY_CREDENTIAL: &str = "buffer.key";
+
+/// What the buffer may take where nothing is said: two months without a line at a large store.
+const QUOTA_BYTES: u64 = 2 << 30;
+
+/// The least quota: the largest batch and its rows must fit several times.
+const QUOTA_BYTES_LEAST: u64 = 8 << 20;
+
+/// What is kept for what cannot wait where nothing is said, of a small quota a quarter.
+const RESERVE_BYTES: u64 = 16 << 20;
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -116,6 +127,10 @@ pub struct BufferConfig {
     pub key_file: PathBuf,
     /// The file with the mark of what was handed over.
     pub counter_file: PathBuf,
+    /// Bytes that it may take of the disk.
+    pub quota_bytes: u64,
+    /// Bytes of these that are kept for what cannot wait.
+    pub reserve_bytes: u64,
 }
 
 /// How the broker is reached.
@@ -303,6 +318,13 @@ fn buffer(section: &mut Section) -> Option<BufferConfig> {
     if let Some(parent) = path.as_deref().and_then(Path::parent).filter(|parent| !parent.is_dir()) {
         section.fault("path", format!("the folder {} is not there", parent.display()));
     }
+    let quota_bytes = section.number("quota_bytes", QUOTA_BYTES, QUOTA_BYTES_LEAST..=1 << 42);
+    let by_default = RESERVE_BYTES.min(quota_bytes / 4);
+    let reserve_bytes = section.number("reserve_bytes", by_default, 0..=1 << 40);
+    if reserve_bytes > quota_bytes / 2 {
+        let what = format!("{reserve_bytes} is more than half of quota_bytes, {quota_bytes}");
+        section.fault("reserve_bytes", what);
+    }
     let counter_file = section.path("counter_file");
     let path = path?;
     let counter_file = counter_file.unwrap_or_else(|| {
@@ -310,7 +332,7 @@ fn buffer(section: &mut Section) -> Option<BufferConfig> {
         name.push(".counter");
         name.into()
     });
-    Some(BufferConfig { path, key_file: key_file?, counter_file })
+    Some(BufferConfig { path, key_file: key_file?, counter_file, quota_bytes, reserve_bytes })
 }
 
 /// Returns the file of the buffer's key: what is configured, else what systemd hands over. Others must
@@ -399,6 +421,7 @@ mod tests {
         assert_eq!((config.grace.as_secs(), config.holding.as_secs()), (5, 10));
         assert_eq!(config.kafka.topic_prefix, "frischmarkt.");
         assert!(!config.first_box && config.pseudonyms.is_none());
+        assert_eq!((config.buffer.quota_bytes, config.buffer.reserve_bytes), (2 << 30, 16 << 20));
         let Reach::Directory(directory) = &config.sources[0].reach else {
             panic!("a folder is configured");
         };
@@ -439,7 +462,7 @@ mod tests {
             colour = "red"
             articles_file = "none.toml"
             clock_file = "none.json"
-            buffer = { path = "buffer.db", key_file = "absent.key", size = 1 }
+            buffer = { path = "buffer.db", key_file = "absent.key", size = 1, quota_bytes = 8388608, reserve_bytes = 4194305 }
             [[sources]]
             name = "tills"
             kind = "ftp"
@@ -464,6 +487,7 @@ mod tests {
             "state_folder",
             "buffer.key_file",
             "buffer.size",
+            "buffer.reserve_bytes",
             "kafka",
             "sources[0].kind",
             "sources[0].format",

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::aggregate::{Oldest, Rules};
-use crate::buffer::{self, Buffer, BufferError, Figures, Remembered};
-use crate::config::{Config, DirectoryConfig, Reach, Role, SourceConfig};
+use crate::buffer::{self, Buffer, BufferError, Figures, Remembered, Supply};
+use crate::config::{Config, DirectoryConfig, Flow, Reach, Role, SourceConfig, TcpMode};
 use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
 use crate::ship::{self, Link, Shipper, Watcher};
@@ -31,12 +31,14 @@ mod closing;
 mod control;
 mod intake;
 mod opening;
+mod patience;
 mod time;
 
 use closing::{Closer, Notice, Told};
 use control::Desk;
 use intake::Intaker;
 use opening::{open_buffer, past_buffers};
+use patience::insist;
 use time::Timekeeper;
 
 pub(crate) use opening::{binding, buffer_settings};
@@ -66,13 +68,12 @@ const STATUSES_MAX: usize = 1;
 /// Runs the agent until `shutdown` ends. Whatever was read is committed when this returns.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut config = with_backfill(config)?;
-    let (buffer, writer) = open_buffer(&config, opening::Copy::BeginsAnew)?;
-    let figures = buffer.figures().await.context("cannot read the buffer")?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let (buffer, writer, figures) = tokio::select! {
+        opened = patience::open(&config) => opened?,
+        () = &mut shutdown => return Ok(()),
+    };
     config.first_box &= !figures.counted_before;
-    tracing::info!(
-        store = %config.store, stream = %figures.stream, highest_sequence = figures.highest_sequence,
-        backlog = figures.backlog, version = env!("CARGO_PKG_VERSION"), "the agent starts"
-    );
     let (stop_sources, sources_stop) = watch::channel(false);
     let (stop_rest, rest_stop) = watch::channel(false);
     let (notices, notices_rx) = mpsc::channel(NOTICES_MAX);
@@ -82,13 +83,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let beat = Arc::new(AtomicU64::new(0));
 
     let mut sources = JoinSet::new();
-    start_sources(&config, (&buffer, &when), (&sources_stop, &notices), &mut sources).await?;
+    let to = (&sources_stop, &notices);
+    tokio::select! {
+        started = start_sources(&config, (&buffer, &when), to, &mut sources) => started?,
+        () = &mut shutdown => return Ok(()),
+    }
     let (resent_tx, resent) = watch::channel(0);
     let desk = Desk {
         config: config.clone(),
         buffer: buffer.clone(),
-        made: when.made.clone(),
-        time: when.time.clone(),
+        when: when.clone(),
         resent: resent_tx,
         notices,
         stop: sources_stop,
@@ -104,7 +108,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     drop(buffer);
 
     let ended = tokio::select! {
-        () = shutdown => Ok(()),
+        () = &mut shutdown => Ok(()),
         ended = sources.join_next() => Err(ended),
         ended = rest.join_next() => Err(ended),
     };
@@ -171,6 +175,7 @@ fn start_shipping(
 }
 
 /// When the buffer was made, and what time it is.
+#[derive(Clone)]
 struct When {
     made: watch::Receiver<Timestamp>,
     time: Timekeeper,
@@ -192,8 +197,6 @@ async fn start_sources(
     (stop, notices): (&watch::Receiver<bool>, &mpsc::Sender<Notice>),
     sources: &mut JoinSet<Result<(), BufferError>>,
 ) -> anyhow::Result<()> {
-    let names = config.sources.iter().map(|source| source.name.clone()).collect();
-    buffer.keep_sources(names).await?;
     let watch = directory::Watch::default();
     for (index, source) in config.sources.iter().enumerate() {
         let intaker = intaker(config, source, (buffer, when), stop.clone());
@@ -206,22 +209,22 @@ async fn start_sources(
                 sources.spawn(intaker.run(directory, notices));
             }
             Reach::Http(reach) => {
-                let marks = buffer.marks(source.name.clone()).await?;
+                let marks = insist(|| buffer.marks(source.name.clone())).await?;
                 let service = Http::new(reach.clone(), config.clock, marks);
                 sources.spawn(intaker.run(service, notices));
             }
             Reach::Tcp(reach) => {
-                let marks = buffer.marks(source.name.clone()).await?;
+                let marks = insist(|| buffer.marks(source.name.clone())).await?;
                 sources.spawn(intaker.run(Tcp::new(reach.clone(), marks, config.clock), notices));
             }
             Reach::Serial(reach) => {
-                let marks = buffer.marks(source.name.clone()).await?;
+                let marks = insist(|| buffer.marks(source.name.clone())).await?;
                 let serial = Serial::new(reach.clone(), marks, config.clock);
                 sources.spawn(intaker.run(serial, notices));
             }
             Reach::Fake(reach) => {
                 tracing::warn!(source = %source.name, "receipts are invented: no till is read");
-                let marks = buffer.marks(source.name.clone()).await?;
+                let marks = insist(|| buffer.marks(source.name.clone())).await?;
                 let shop = Fake::new(*reach, config.store.clone(), config.clock, &marks);
                 sources.spawn(intaker.run(shop, notices));
             }
@@ -247,6 +250,7 @@ fn intaker(
     Intaker {
         name: source.name.clone(),
         role: source.role,
+        supply: supply(&source.reach),
         format: source.format.clone(),
         decoder: source.format.decoder(context),
         rules,
@@ -257,11 +261,28 @@ fn intaker(
     }
 }
 
+/// Tells whether a source waits while there is no room. A printer's copy does not, nor does a serial
+/// port that nobody can stop.
+fn supply(reach: &Reach) -> Supply {
+    match reach {
+        Reach::Directory(_) | Reach::Http(_) | Reach::Fake(_) => Supply::Waits,
+        Reach::Tcp(tcp) => match tcp.mode {
+            TcpMode::Client(_) | TcpMode::Server(_) => Supply::Waits,
+            TcpMode::Mirror | TcpMode::Proxy { .. } => Supply::Flows,
+        },
+        Reach::Serial(serial) => match (serial.flow, serial.line.answer) {
+            (Flow::None, crate::config::Answer::None) => Supply::Flows,
+            (Flow::None | Flow::Software | Flow::Hardware, _) => Supply::Waits,
+        },
+    }
+}
+
 /// Reads the marks of a folder's files page by page.
 async fn directory_marks(buffer: &Buffer, source: &str) -> Result<Marks, BufferError> {
     let (mut marks, mut after) = (Marks::default(), String::new());
     loop {
-        let page = buffer.marks_after(source.to_owned(), after, MARKS_PAGE).await?;
+        let page = || buffer.marks_after(source.to_owned(), after.clone(), MARKS_PAGE);
+        let page = insist(page).await?;
         let Some((last, _)) = page.last() else { return Ok(marks) };
         after = last.clone();
         marks.add(&page);
@@ -376,5 +397,28 @@ fn flatten(ended: Ended) -> anyhow::Result<()> {
         Some(Ok(Ok(()))) | None => Ok(()),
         Some(Ok(Err(error))) => Err(error.into()),
         Some(Err(error)) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Answer, Hold, LineConfig, TcpConfig};
+
+    #[test]
+    fn only_a_printers_copy_does_not_wait() {
+        let (answer, hold) = (Answer::None, Hold::Silent);
+        let line = LineConfig { answer, hold, quiet: BACKFILL_POLL };
+        let printer = "10.0.0.9:9100".to_owned();
+        for (mode, wanted) in [
+            (TcpMode::Client(None), Supply::Waits),
+            (TcpMode::Server(None), Supply::Waits),
+            (TcpMode::Mirror, Supply::Flows),
+            (TcpMode::Proxy { printer }, Supply::Flows),
+        ] {
+            let address = "127.0.0.1:1".to_owned();
+            let reach = Reach::Tcp(TcpConfig { mode, address, line, read_timeout: BACKFILL_POLL });
+            assert_eq!(supply(&reach), wanted, "{reach:?}");
+        }
     }
 }

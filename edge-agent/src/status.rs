@@ -93,6 +93,9 @@ pub struct Report {
     pub duplicates: u64,
     /// What is shown to the broker.
     pub certificate: CertificateStatus,
+    /// Bytes of the buffer that are in use, and how many may be.
+    #[serde(default)]
+    pub buffer_bytes: (u64, u64),
     /// What the centre is told.
     pub status: StoreStatus,
 }
@@ -125,6 +128,7 @@ pub struct Keeper {
     buffer: Buffer,
     seen: Seen,
     statuses: mpsc::Sender<StoreStatus>,
+    quota_bytes: u64,
     beat: Arc<AtomicU64>,
 }
 
@@ -143,6 +147,7 @@ impl Keeper {
             buffer,
             seen,
             statuses,
+            quota_bytes: config.buffer.quota_bytes,
             beat: Arc::default(),
         }
     }
@@ -214,6 +219,7 @@ impl Keeper {
             complete_through: through.complete,
             backlog: figures.backlog,
             quarantined: figures.quarantined,
+            given_up: figures.given_up,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             certificate_days: certificate.days_left(real),
             clock_synchronised: clock_synchronised(),
@@ -228,6 +234,7 @@ impl Keeper {
             link,
             duplicates: figures.duplicates,
             certificate,
+            buffer_bytes: (figures.used_bytes, self.quota_bytes),
             status,
         })
     }

@@ -285,6 +285,9 @@ pub struct StoreStatus {
     pub backlog: u64,
     /// Units set aside.
     pub quarantined: u64,
+    /// Batches whose contents were given up since the buffer was made; each ships its losses.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub given_up: u64,
     /// The agent's version.
     pub version: String,
     /// Days until the client certificate expires.
@@ -302,6 +305,10 @@ pub struct StoreStatus {
     /// Per source how it is.
     #[serde(default)]
     pub sources: Vec<SourceStatus>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The last that was seen of a till.

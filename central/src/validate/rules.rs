@@ -542,6 +542,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_batch_that_was_given_up_is_taken_with_its_losses() {
+        let mut body = batch();
+        (body.tills, body.sales, body.stock) = (Vec::new(), Vec::new(), Vec::new());
+        let loss = json!({"id":"01930b5e/81234/0","till":"3","minute":"2026-11-23T09:41:00Z",
+            "count":5,"cents":585,"reason":"no_room"});
+        body.losses = vec![serde_json::from_value(loss).unwrap()];
+        assert_eq!(rules_of(&record(&body), &Limits::default()), [""; 0]);
+    }
+
+    #[test]
     fn a_receipt_that_stands_in_two_rows_of_a_till_is_there_twice() {
         let mut body = batch();
         let mut again = body.tills[0].clone();

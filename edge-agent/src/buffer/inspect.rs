@@ -148,6 +148,8 @@ impl Inspector {
             | BufferError::OldSqlite(_)
             | BufferError::File { .. }
             | BufferError::Unreadable(_)
+            | BufferError::Key(_)
+            | BufferError::Full { .. }
             | BufferError::RefusedAgain(_)
             | BufferError::Closed => InspectError::Buffer(error),
         })?;

@@ -13,17 +13,20 @@ use shared::minute::TillStatus;
 use shared::time::Timestamp;
 
 use super::counter::{Counter, Mark};
-use super::{Binding, BufferError, Figures, Key, Settings, swap, time_unknown};
+use super::{Binding, BufferError, Figures, Key, Quota, Settings, swap, time_unknown};
 
 mod again;
 mod bind;
 mod forget;
 pub(super) mod known;
 mod outbox;
+mod room;
 mod take;
 
 /// The tables as a new buffer has them.
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
+
+pub(super) use room::Squeezed;
 
 /// The first version without the bug that corrupts a log which a second process checkpoints.
 const SQLITE_LEAST: i32 = 3_051_003;
@@ -32,6 +35,9 @@ const SQLITE_LEAST: i32 = 3_051_003;
 /// that only a reader that holds it up brings it there.
 const LOG_BYTES_MAX: u64 = 16 << 20;
 
+/// The most pages that SQLite counts.
+const PAGES_MOST: i64 = 4_294_967_294;
+
 /// The writing connection.
 pub(super) struct Sqlite {
     connection: Connection,
@@ -39,6 +45,7 @@ pub(super) struct Sqlite {
     stream: StreamId,
     /// The mark outside of the file, where the buffer is bound by one.
     counter: RefCell<Option<Counter>>,
+    room: room::Room,
     /// Held for as long as the connection: a second agent does not get it.
     _lock: File,
 }
@@ -96,7 +103,7 @@ impl Sqlite {
             lock = Self::make(settings, (binding, before.as_ref()), lock)?;
         }
         prove_before_writing(&path, &settings.key)?;
-        let mut sqlite = Self::on(path, &settings.key, lock)?;
+        let mut sqlite = Self::on(path, settings, lock)?;
         sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
         sqlite.bind(settings, binding, before)?;
         Ok(sqlite)
@@ -111,7 +118,7 @@ impl Sqlite {
         let new = swap::new_file(&settings.path);
         swap::clear(&new)?;
         create_file(&new)?;
-        let made = Self::on(new, &settings.key, lock)?;
+        let made = Self::on(new, settings, lock)?;
         made.in_transaction(|| made.make_tables(settings, binding, before))?;
         let Self { connection, _lock: lock, .. } = made;
         drop(connection);
@@ -119,13 +126,13 @@ impl Sqlite {
         Ok(lock)
     }
 
-    fn on(path: PathBuf, key: &Key, lock: File) -> Result<Self, BufferError> {
-        let connection = connect(&path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    fn on(path: PathBuf, settings: &Settings, lock: File) -> Result<Self, BufferError> {
+        let connection = connect(&path, &settings.key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         write_ahead(&connection)?;
-        prepare(&connection).map_err(database("set itself up"))?;
+        let room = prepare(&connection, settings.quota).map_err(database("set itself up"))?;
         let nil = StreamId::from_uuid("00000000-0000-0000-0000-000000000000".parse().expect("nil"));
         let counter = RefCell::new(None);
-        Ok(Self { connection, path, stream: nil, counter, _lock: lock })
+        Ok(Self { connection, path, stream: nil, counter, room, _lock: lock })
     }
 
     /// Runs work within a transaction: all of it is on the disk when this returns well.
@@ -267,6 +274,8 @@ pub(super) fn figures(connection: &Connection) -> Result<Figures, BufferError> {
         acknowledged: count("SELECT count(*) FROM outbox WHERE acked_at IS NOT NULL")?,
         open_rows: count("SELECT count(*) FROM open_minute")?,
         quarantined: count("SELECT count(*) FROM quarantine")?,
+        used_bytes: room::used_bytes(connection)?,
+        given_up: parsed(&meta(connection, "given_up")?.unwrap_or("0".to_owned()))?,
         duplicates: parsed(&text("duplicates")?)?,
         last_cut_at: last_cut_at(connection)?,
         tills: tills(connection)?,
@@ -351,10 +360,13 @@ pub(super) fn write_ahead(connection: &Connection) -> Result<(), BufferError> {
     Ok(())
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &Connection, quota: Quota) -> rusqlite::Result<room::Room> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -1024)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.set_prepared_statement_cache_capacity(48);
-    Ok(())
+    connection.set_prepared_statement_cache_capacity(64);
+    let room = room::Room::new(room::page_bytes(connection)?, quota);
+    let most = i64::try_from(room.pages_max()).unwrap_or(i64::MAX).min(PAGES_MOST);
+    connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))?;
+    Ok(room)
 }

@@ -1,11 +1,14 @@
 //! The thread that owns the writing connection. Orders that wait together share one transaction:
 //! commit first, then answer. Where one of them fails, each is tried alone, so that it fails alone.
+//! A disk that is full gets the reserve back, and what failed is tried once more.
 
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-use super::sqlite::Sqlite;
+use super::room::Reserve;
+use super::sqlite::{Sqlite, Squeezed};
 use super::{Binding, BufferError, Settings};
 
 /// Orders in one transaction: what has come while the last one was synced; more would make the
@@ -25,11 +28,12 @@ impl Writer {
         binding: Option<&Binding>,
         rx: mpsc::Receiver<Order>,
     ) -> Result<Self, BufferError> {
-        let path = settings.path.clone();
-        let sqlite = Sqlite::open(&settings, binding)?;
+        let (path, reserve_bytes) = (settings.path.clone(), settings.quota.reserve_bytes);
+        let sqlite = open(&settings, binding)?;
+        let reserve = Reserve::take(&path, reserve_bytes);
         let thread = std::thread::Builder::new()
             .name("buffer".to_owned())
-            .spawn(move || run(&sqlite, rx))
+            .spawn(move || run(&sqlite, reserve, rx))
             .map_err(|source| BufferError::File { what: "start the writer of", path, source })?;
         Ok(Self { thread })
     }
@@ -87,7 +91,18 @@ where
     }
 }
 
-fn run(sqlite: &Sqlite, mut rx: mpsc::Receiver<Order>) {
+/// Opens the database. Where the disk is full, a reserve of an earlier run is given back.
+fn open(settings: &Settings, binding: Option<&Binding>) -> Result<Sqlite, BufferError> {
+    match Sqlite::open(settings, binding) {
+        Err(error) if error.is_out_of_room() && Reserve::of(&settings.path).give_back() => {
+            tracing::warn!(error = %shared::log::Chain(&error), "the reserve is given back");
+            Sqlite::open(settings, binding)
+        }
+        opened => opened,
+    }
+}
+
+fn run(sqlite: &Sqlite, mut reserve: Reserve, mut rx: mpsc::Receiver<Order>) {
     while let Some(first) = rx.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP_MAX
@@ -95,7 +110,11 @@ fn run(sqlite: &Sqlite, mut rx: mpsc::Receiver<Order>) {
         {
             group.push(order);
         }
-        do_together(sqlite, group);
+        if reserve.restore(Instant::now()) {
+            sqlite.squeeze(Squeezed::No);
+        }
+        make_room(sqlite);
+        do_together(sqlite, &mut reserve, group);
         if let Err(error) = sqlite.bound_log() {
             tracing::warn!(error = %shared::log::Chain(&error), "the write-ahead log was not cut");
         }
@@ -105,17 +124,42 @@ fn run(sqlite: &Sqlite, mut rx: mpsc::Receiver<Order>) {
     }
 }
 
-fn do_together(sqlite: &Sqlite, mut group: Vec<Order>) {
+/// Forgets confirmed batches where there is no room for more.
+fn make_room(sqlite: &Sqlite) {
+    while sqlite.is_short().unwrap_or(false) {
+        match sqlite.in_transaction(|| sqlite.forget_confirmed()) {
+            Ok(0) => return,
+            Ok(batches) => {
+                tracing::info!(batches, "confirmed batches are forgotten for want of room");
+            }
+            Err(error) => {
+                let error = shared::log::Chain(&error);
+                return tracing::warn!(%error, "confirmed batches could not be forgotten");
+            }
+        }
+    }
+}
+
+fn do_together(sqlite: &Sqlite, reserve: &mut Reserve, mut group: Vec<Order>) {
     if group.len() > 1 {
         let all = || group.iter_mut().try_for_each(|job| job.run(sqlite));
         if sqlite.in_transaction(all).is_ok() {
             return group.into_iter().for_each(|job| job.answer(Ok(())));
         }
     }
-    group.into_iter().for_each(|job| do_alone(sqlite, job));
+    group.into_iter().for_each(|job| do_alone(sqlite, reserve, job));
 }
 
-fn do_alone(sqlite: &Sqlite, mut job: Order) {
-    let outcome = sqlite.in_transaction(|| job.run(sqlite));
+fn do_alone(sqlite: &Sqlite, reserve: &mut Reserve, mut job: Order) {
+    let mut outcome = sqlite.in_transaction(|| job.run(sqlite));
+    if let Err(error @ BufferError::Database { .. }) = &outcome
+        && error.is_out_of_room()
+        && !sqlite.is_at_its_quota()
+    {
+        tracing::error!(error = %shared::log::Chain(error), "the disk is full");
+        reserve.give_back();
+        sqlite.squeeze(Squeezed::Yes);
+        outcome = sqlite.in_transaction(|| job.run(sqlite));
+    }
     job.answer(outcome);
 }

@@ -80,7 +80,8 @@ fn text(report: &Report, age: u64) -> String {
          complete through {through}\n\
          broker           {link}\n\
          duplicates       {}\n\
-         set aside        {}\n",
+         set aside        {}\n\
+         buffer           {} of {} bytes\n",
         report.pid,
         status.store,
         status.version,
@@ -89,7 +90,13 @@ fn text(report: &Report, age: u64) -> String {
         status.backlog,
         report.duplicates,
         status.quarantined,
+        report.buffer_bytes.0,
+        report.buffer_bytes.1,
     );
+    if status.given_up > 0 {
+        writeln!(out, "given up         {} batches, with their losses", status.given_up)
+            .expect("a String takes all");
+    }
     let days = status.certificate_days.map(|days| format!("{days} days left"));
     let certificate = [&days, &report.certificate.fault, &report.certificate.refused];
     for told in certificate.into_iter().flatten() {

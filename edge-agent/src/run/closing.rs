@@ -11,6 +11,7 @@ use shared::time::{Clock, Minute, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
+use super::patience::insist;
 use super::time::{Reading, Timekeeper};
 use crate::aggregate::open::{OpenMinutes, Slot};
 use crate::buffer::{Buffer, BufferError, Cut};
@@ -124,7 +125,7 @@ impl Closer {
     /// Takes up the minutes that were open when the agent last ended.
     async fn resume(&mut self) -> Result<(), BufferError> {
         let now = self.time.read().now;
-        for slot in self.buffer.open_slots().await? {
+        for slot in insist(|| self.buffer.open_slots()).await? {
             (0..self.sources).for_each(|source| self.minutes.add(slot, source, now));
         }
         Ok(())

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::log::Chain;
-use shared::time::Timestamp;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
@@ -13,8 +12,7 @@ use tokio::time::timeout;
 use super::When;
 use super::closing::Notice;
 use super::intake::Intaker;
-use super::time::Timekeeper;
-use crate::buffer::{AsideUnit, Buffer, BufferError, Entry, Intake, Taken};
+use crate::buffer::{AsideUnit, Buffer, BufferError, Entry, Intake, Supply, Taken};
 use crate::config::Config;
 use crate::control::{Answer, LINE_BYTES_MAX, Request, path};
 
@@ -28,8 +26,7 @@ const NO_SOURCE: usize = usize::MAX;
 pub(super) struct Desk {
     pub(super) config: Config,
     pub(super) buffer: Buffer,
-    pub(super) made: watch::Receiver<Timestamp>,
-    pub(super) time: Timekeeper,
+    pub(super) when: When,
     pub(super) resent: watch::Sender<u64>,
     pub(super) notices: mpsc::Sender<Notice>,
     pub(super) stop: watch::Receiver<bool>,
@@ -86,8 +83,7 @@ impl Desk {
     }
 
     async fn carry_out(&self, request: &Request) -> Answer {
-        let when = When { made: self.made.clone(), time: self.time.clone() };
-        match carry_out(&self.config, &self.buffer, &when, request).await {
+        match carry_out(&self.config, &self.buffer, &self.when, request).await {
             Ok(done) => {
                 tracing::info!(?request, said = %done.said, "done on request");
                 if let Request::Resend { .. } = request {
@@ -178,5 +174,6 @@ fn read_again(
     }
     let (source, feed, at) = (name.clone(), unit.feed.clone(), when.time.stamp());
     let claim = config_source.role.claim();
-    Ok(Intake { source, feed, claim, mark: None, at, units })
+    let supply = Supply::Waits;
+    Ok(Intake { source, feed, claim, supply, mark: None, at, units })
 }

@@ -15,7 +15,7 @@ use super::closing::Notice;
 use super::time::Timekeeper;
 use crate::aggregate::open::Slot;
 use crate::aggregate::{Company, Place, Rules};
-use crate::buffer::{Buffer, BufferError, Claim, Entry, Intake, IntakeUnit, Sharing};
+use crate::buffer::{Buffer, BufferError, Claim, Entry, Intake, IntakeUnit, Sharing, Supply};
 use crate::config::Role;
 use crate::format::{self, Decoder, Format, Framed, Framer, Item, Unit};
 use crate::source::{Completeness, Ending, Event, Fate, Form, Source, SourceError};
@@ -24,6 +24,7 @@ use crate::source::{Completeness, Ending, Event, Fate, Form, Source, SourceError
 pub(super) struct Intaker {
     pub(super) name: String,
     pub(super) role: Role,
+    pub(super) supply: Supply,
     pub(super) format: Format,
     pub(super) decoder: Box<dyn Decoder>,
     pub(super) rules: Rules,
@@ -250,8 +251,8 @@ impl Intaker {
         notices: &Notices,
     ) -> Result<(), BufferError> {
         let (name, feed, at) = (self.name.clone(), feed.to_owned(), self.time.stamp());
-        let claim = self.role.claim();
-        let intake = Arc::new(Intake { source: name, feed, claim, mark, at, units });
+        let (claim, supply) = (self.role.claim(), self.supply);
+        let intake = Arc::new(Intake { source: name, feed, claim, supply, mark, at, units });
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5), 1);
         let taken = loop {
             match self.buffer.take(Arc::clone(&intake)).await {

@@ -1,10 +1,9 @@
 //! Opens the buffer. One that is a copy of what was here before begins a new stream; what waits in the
 //! old one goes out first, as it is.
 
-use anyhow::Context as _;
 use shared::log::Chain;
 
-use crate::buffer::{self, Binding, Buffer, BufferError, Key, renew};
+use crate::buffer::{self, Binding, Buffer, BufferError, Key, Quota, renew};
 use crate::config::Config;
 
 use super::time::Timekeeper;
@@ -19,11 +18,13 @@ pub(super) enum Copy {
 }
 
 /// Returns how a configuration's buffer is opened.
-pub(crate) fn buffer_settings(config: &Config) -> anyhow::Result<buffer::Settings> {
+pub(crate) fn buffer_settings(config: &Config) -> Result<buffer::Settings, BufferError> {
+    let (bytes, reserve_bytes) = (config.buffer.quota_bytes, config.buffer.reserve_bytes);
     Ok(buffer::Settings {
         path: config.buffer.path.clone(),
-        key: Key::from_file(&config.buffer.key_file)?,
+        key: Key::from_file(&config.buffer.key_file).map_err(BufferError::Key)?,
         machine_id: config.machine_id.clone(),
+        quota: Quota { bytes, reserve_bytes },
         now: Timekeeper::start(config.clock, None).stamp(),
     })
 }
@@ -34,9 +35,10 @@ pub(crate) fn binding(config: &Config) -> Binding {
 }
 
 /// Opens the buffer of a configuration, or makes it.
-pub(super) fn open_buffer(config: &Config, copy: Copy) -> anyhow::Result<(Buffer, buffer::Writer)> {
-    std::fs::create_dir_all(&config.state_folder)
-        .with_context(|| format!("cannot make {}", config.state_folder.display()))?;
+pub(super) fn open_buffer(
+    config: &Config,
+    copy: Copy,
+) -> Result<(Buffer, buffer::Writer), BufferError> {
     let (settings, binding) = (buffer_settings(config)?, binding(config));
     match Buffer::open_bound(settings.clone(), &binding) {
         Err(BufferError::Unbound { path, why }) if copy == Copy::BeginsAnew => {
@@ -59,7 +61,9 @@ pub(super) async fn past_buffers(
     let (mut buffers, mut writers) = (Vec::new(), Vec::new());
     for path in renew::past(&config.buffer.path)? {
         let name = path.display().to_string();
-        let settings = buffer::Settings { path, machine_id: None, ..buffer_settings(config)? };
+        let quota = Quota { bytes: config.buffer.quota_bytes, reserve_bytes: 0 };
+        let settings = buffer_settings(config)?;
+        let settings = buffer::Settings { path, machine_id: None, quota, ..settings };
         match waiting(settings, config).await {
             Ok(Some((backlog, buffer, writer))) => {
                 tracing::info!(path = %name, backlog, "batches of an earlier stream go out first");

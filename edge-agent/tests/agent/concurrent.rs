@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use edge_agent::buffer::inspect::{Filter, Inspector, State};
-use edge_agent::buffer::{Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing};
+use edge_agent::buffer::{
+    Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Quota, Settings, Sharing, Supply,
+};
 use shared::ids::Sequence;
 use shared::time::Timestamp;
 use tempfile::TempDir;
@@ -42,8 +44,13 @@ fn work(hours: u32, watched: bool) -> Duration {
     let key_file = folder.path().join("buffer.key");
     std::fs::write(&key_file, "5a".repeat(32)).unwrap();
     let key = Key::from_file(&key_file).unwrap();
-    let settings =
-        Settings { path: path.clone(), key: key.clone(), machine_id: None, now: at(0, "00") };
+    let settings = Settings {
+        path: path.clone(),
+        key: key.clone(),
+        machine_id: None,
+        quota: Quota::UNBOUNDED,
+        now: at(0, "00"),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (stop, looks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let looking = watched.then(|| {
@@ -86,6 +93,7 @@ async fn pass(buffer: &Buffer, minute: u32) {
         let slot = (one.ended_at.minute(), one.business_day);
         let entries = vec![Entry::Receipt(slot, Sharing::Shared, Box::new(one))];
         let intake = Intake {
+            supply: Supply::Waits,
             claim: Claim::Counts,
             source: "tills".to_owned(),
             feed: "file".to_owned(),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use edge_agent::aggregate::open::Slot;
 use edge_agent::buffer::inspect::Inspector;
-use edge_agent::buffer::{Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing};
+use edge_agent::buffer::{
+    Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Quota, Settings, Sharing, Supply,
+};
 use proptest::prelude::*;
 use shared::minute::StoreMinute;
 use shared::receipt::Receipt;
@@ -128,6 +130,7 @@ impl Bench {
             path: folder.join("buffer.db"),
             key: key(folder),
             machine_id: None,
+            quota: Quota::UNBOUNDED,
             now: now(),
         };
         let (buffer, writer) = Buffer::open(settings).unwrap();
@@ -155,6 +158,7 @@ impl Bench {
         };
         let intake = Intake {
             claim: Claim::Counts,
+            supply: Supply::Waits,
             source: "tills".to_owned(),
             feed: "file".to_owned(),
             mark: None,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use edge_agent::buffer::inspect::Inspector;
 use edge_agent::buffer::{
-    Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing, Taken, Writer,
+    Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Quota, Settings, Sharing, Supply, Taken,
+    Writer,
 };
 use shared::ids::Label;
 use shared::minute::StoreMinute;
@@ -127,7 +128,8 @@ impl Desk {
         let folder = tempfile::tempdir().unwrap();
         let key = key(folder.path());
         let path = folder.path().join("buffer.db");
-        let settings = Settings { path, key, machine_id: None, now: now() };
+        let settings =
+            Settings { path, key, machine_id: None, quota: Quota::UNBOUNDED, now: now() };
         let (buffer, writer) = Buffer::open(settings).unwrap();
         Self { folder, buffer, _writer: writer }
     }
@@ -143,6 +145,7 @@ impl Desk {
             source: source.to_owned(),
             feed: "feed".to_owned(),
             claim,
+            supply: Supply::Waits,
             mark: None,
             at: now(),
             units: receipts.into_iter().map(unit).collect(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use edge_agent::buffer::inspect::Inspector;
 use edge_agent::buffer::repair::repair;
 use edge_agent::buffer::{
-    Binding, Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing,
+    Binding, Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Quota, Settings, Sharing, Supply,
 };
 use shared::time::Timestamp;
 use tempfile::TempDir;
@@ -28,7 +28,13 @@ fn a_large_buffer_is_verified_and_repaired_whole() {
     let key_file = folder.path().join("buffer.key");
     std::fs::write(&key_file, "5a".repeat(32)).unwrap();
     let (path, key) = (folder.path().join("buffer.db"), Key::from_file(&key_file).unwrap());
-    let settings = Settings { path: path.clone(), key: key.clone(), machine_id: None, now: now() };
+    let settings = Settings {
+        path: path.clone(),
+        key: key.clone(),
+        machine_id: None,
+        quota: Quota::UNBOUNDED,
+        now: now(),
+    };
     let binding =
         Binding { store: "10".parse().unwrap(), counter: folder.path().join("buffer.db.counter") };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -75,8 +81,15 @@ async fn add(buffer: &Buffer, number: u32) {
         entries: vec![Entry::Receipt(slot, Sharing::Shared, Box::new(one))],
     };
     let (source, feed) = ("tills".to_owned(), "file".to_owned());
-    let intake =
-        Intake { claim: Claim::Counts, source, feed, mark: None, at: now(), units: vec![unit] };
+    let intake = Intake {
+        claim: Claim::Counts,
+        supply: Supply::Waits,
+        source,
+        feed,
+        mark: None,
+        at: now(),
+        units: vec![unit],
+    };
     buffer.take(Arc::new(intake)).await.unwrap();
     let cut = Cut { store: "10".parse().unwrap(), at: now(), complete_through: None };
     buffer.close(slot, cut).await.unwrap();

@@ -11,7 +11,8 @@ use edge_agent::aggregate::open::{Now, OpenMinutes, Slot};
 use edge_agent::aggregate::{Company, Oldest, Rules};
 use edge_agent::buffer::inspect::Inspector;
 use edge_agent::buffer::{
-    Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing, Writer, time_unknown,
+    Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Quota, Settings, Sharing, Supply, Writer,
+    time_unknown,
 };
 use edge_agent::format::{Choice, Format, Framed, Item};
 use rand::{Rng as _, SeedableRng as _};
@@ -23,7 +24,9 @@ use shared::words::BatchKind;
 use tempfile::TempDir;
 
 use crate::reading::{context, data};
+use crate::shim::Shim;
 use crate::telegram::wrap;
+use crate::world::{World, lines, receipt};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 4;
@@ -66,10 +69,11 @@ async fn what_was_noted_in_1970_is_not_forgotten_when_the_time_comes() {
         path: folder.path().join("buffer.db"),
         key: key(folder.path()),
         machine_id: None,
+        quota: Quota::UNBOUNDED,
         now: time_unknown(),
     };
     let (buffer, writer) = Buffer::open(settings).unwrap();
-    let receipt = crate::world::receipt("3", 1, "09:41:07", 100);
+    let receipt = receipt("3", 1, "09:41:07", 100);
     let slot = (receipt.ended_at.minute(), receipt.business_day);
     let entry = Entry::Receipt(slot, Sharing::Shared, Box::new(receipt));
     let refused = Entry::Refused("it is torn".to_owned(), None);
@@ -77,6 +81,7 @@ async fn what_was_noted_in_1970_is_not_forgotten_when_the_time_comes() {
         source: "tills".to_owned(),
         feed: "file".to_owned(),
         claim: Claim::Counts,
+        supply: Supply::Waits,
         mark: Some("7".to_owned()),
         at: time_unknown(),
         units: vec![IntakeUnit { start: 0, end: 1, bytes: vec![1], entries: vec![entry, refused] }],
@@ -99,6 +104,38 @@ async fn what_was_noted_in_1970_is_not_forgotten_when_the_time_comes() {
     assert_eq!(buffer.figures().await.unwrap().acknowledged, 0);
     drop(buffer);
     writer.join();
+}
+
+#[tokio::test]
+async fn a_box_that_boots_in_1970_counts_by_the_tills_times_and_says_so() {
+    let Some(shim) = Shim::build("wrong_clock.c") else { return };
+    let world = World::new();
+    let shows = |off: i64| std::fs::write(world.path("clock-off"), off.to_string()).unwrap();
+    let in_1970 = -shared::time::Clock::real().now().unix_millis() / 1000;
+    shows(in_1970);
+    let off = ("CLOCK_OFF", world.path("clock-off").display().to_string());
+    let agent = world.start_with(&[shim.preload(), off]);
+    let day = [receipt("3", 1, "09:41:07", 100), receipt("3", 2, "09:42:07", 20)];
+    world.drop_file("1.jsonl", lines(&day));
+    world
+        .until("the clock is named", |report| {
+            let error = report.status.clock_error.as_deref().unwrap_or_default();
+            error.contains("before this program was built")
+                && report.status.complete_through.is_none()
+                && report.status.tills.len() == 1
+        })
+        .await;
+    shows(0);
+    world.until_summed(2, 120).await;
+    world.until("the clock is right", |it| it.status.clock_error.is_none()).await;
+    // It was learnt when the time came: what comes again is known.
+    world.drop_file("2.jsonl", lines(&day));
+    world.until("a second copy is known", |report| report.duplicates == 2).await;
+    let minutes: Vec<String> = world.batches().iter().map(|it| it.minute.to_string()).collect();
+    assert_eq!(minutes, ["2026-03-02T09:41:00Z", "2026-03-02T09:42:00Z"]);
+    let made = world.inspector().unwrap().figures().unwrap().created_at;
+    assert!(made > BUILT.parse().unwrap() && made < time_unknown(), "{made}");
+    assert!(agent.stop().await.success());
 }
 
 /// What was seen.
@@ -490,6 +527,7 @@ impl Agent {
             path: folder.path().join("buffer.db"),
             key: key(folder.path()),
             machine_id: None,
+            quota: Quota::UNBOUNDED,
             now,
         };
         let (buffer, writer) = Buffer::open(settings).unwrap();
@@ -603,6 +641,7 @@ impl Agent {
             source: format!("till-{}", chunk.till),
             feed: "file".to_owned(),
             claim: Claim::Counts,
+            supply: Supply::Waits,
             mark: None,
             at,
             units: self.units(chunk, believed),

@@ -11,7 +11,8 @@ use edge_agent::aggregate::open::Slot;
 use edge_agent::buffer::inspect::Inspector;
 use edge_agent::buffer::repair::{Repaired, repair};
 use edge_agent::buffer::{
-    Binding, Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Settings, Sharing, Taken,
+    Binding, Buffer, Claim, Cut, Entry, Intake, IntakeUnit, Key, Quota, Settings, Sharing, Supply,
+    Taken,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -363,6 +364,7 @@ async fn read(buffer: &Buffer, receipts: Vec<Receipt>) -> Taken {
         IntakeUnit { start: 0, end: 0, bytes: Vec::new(), entries }
     };
     let intake = Intake {
+        supply: Supply::Waits,
         claim: Claim::Counts,
         source: "tills".to_owned(),
         feed: format!("file {mark}"),
@@ -384,8 +386,15 @@ async fn aside(buffer: &Buffer, number: u32) {
         entries: vec![Entry::Refused("it is no receipt".to_owned(), None)],
     };
     let (source, feed) = ("tills".to_owned(), "noise".to_owned());
-    let intake =
-        Intake { claim: Claim::Counts, source, feed, mark: None, at: now(), units: vec![unit] };
+    let intake = Intake {
+        claim: Claim::Counts,
+        supply: Supply::Waits,
+        source,
+        feed,
+        mark: None,
+        at: now(),
+        units: vec![unit],
+    };
     buffer.take(Arc::new(intake)).await.unwrap();
 }
 
@@ -454,7 +463,13 @@ fn pages_of(path: &Path) -> BTreeMap<u32, Page> {
 }
 
 fn settings(folder: &Path) -> Settings {
-    Settings { path: folder.join("buffer.db"), key: key(folder), machine_id: None, now: now() }
+    Settings {
+        path: folder.join("buffer.db"),
+        key: key(folder),
+        machine_id: None,
+        quota: Quota::UNBOUNDED,
+        now: now(),
+    }
 }
 
 fn binding(folder: &Path) -> Binding {

@@ -37,6 +37,7 @@ async fn a_half_line_of_a_closed_file_is_set_aside_and_still_counts_when_its_res
     let text = lines(&three());
     let half = text.len() / 2;
     let _agent = world.agent().await;
+    world.until("the folder is watched", |report| report.status.sources[0].up).await;
     std::fs::write(world.path("tills/half.jsonl"), &text.as_bytes()[..half]).unwrap();
     world.until_set_aside(1).await;
     world.until_cut(1, 100).await;
@@ -147,6 +148,7 @@ async fn what_is_read_is_moved_away_where_that_is_asked_for() {
     std::fs::create_dir(world.path("done")).unwrap();
     world.configure_source("processed = \"move\"\nprocessed_folder = \"done\"\n");
     let _agent = world.agent().await;
+    world.until("the folder is watched", |report| report.status.sources[0].up).await;
     for name in ["a.jsonl", "a.jsonl"] {
         world.drop_file(name, lines(&three()));
         let gone = || !world.path("tills").join(name).exists();

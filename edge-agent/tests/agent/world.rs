@@ -132,9 +132,15 @@ poll_millis = 100
 
     /// Starts the agent.
     pub(crate) fn start(&self) -> Agent {
+        self.start_with(&[])
+    }
+
+    /// Starts the agent with more in its environment.
+    pub(crate) fn start_with(&self, environment: &[(&str, String)]) -> Agent {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log"));
         let mut command = self.command(&["run"]);
         command.stdout(Stdio::null()).stderr(log.unwrap());
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         Agent(command.spawn().unwrap())
     }
 
@@ -201,6 +207,19 @@ poll_millis = 100
         }
     }
 
+    /// Waits until the batches say that they hold this, also of a buffer that is only being made.
+    pub(crate) async fn until_summed(&self, receipts: i64, cents: i64) {
+        let look = async || {
+            let sums = self.inspector().ok_or("no buffer")?.batch_sums();
+            let sums = sums.map_err(|error| error.to_string())?;
+            let seen = (sums.receipts, sums.total_cents);
+            if seen == (receipts, cents) { Ok(()) } else { Err(format!("{seen:?}")) }
+        };
+        if let Err(error) = wait::until("the batches are cut", SOON, look).await {
+            panic!("{error}\n{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
+        }
+    }
+
     /// Waits until so many units are set aside, and returns their reasons.
     pub(crate) async fn until_set_aside(&self, count: usize) -> Vec<String> {
         let what = format!("{count} units are set aside");
@@ -234,6 +253,11 @@ impl Agent {
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+
+    /// Tells whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
     }
 
     /// Tells it to end and waits until it has.

@@ -67,7 +67,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("edge-agent", "criterion", &["benches/agent/formats"]),
     ("edge-agent", "notify", &["src/source/directory"]),
     ("edge-agent", "globset", &["src/config/sources/directory"]),
-    ("edge-agent", "nix", &["src/source/directory"]),
+    ("edge-agent", "nix", &["src/source/directory", "src/buffer/room"]),
     ("edge-agent", "reqwest", &["src/source/http"]),
     ("edge-agent", "rustls", &["src/source/http", "src/source/tcp", "src/ship/pair"]),
     ("edge-agent", "rustls_native_certs", &["src/source/http"]),

@@ -93,6 +93,8 @@ fn sequences(
         repaired.abandoned.insert_range(first, last);
     }
     set(made, "stream", &stream.to_string())?;
+    // Any of them may have gone out: none is given up for want of room.
+    set(made, "handed_through", &highest.to_string())?;
     set(made, "next_sequence", &(highest + 1).to_string())
 }
 

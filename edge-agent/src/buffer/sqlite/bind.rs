@@ -88,7 +88,7 @@ impl Sqlite {
     }
 
     /// Marks that all batches up to a sequence, which are committed, may have left the house.
-    pub(in crate::buffer) fn hand_over(&self, last: Sequence) -> Result<(), BufferError> {
+    pub(in crate::buffer) fn raise_mark(&self, last: Sequence) -> Result<(), BufferError> {
         self.counter.borrow_mut().as_mut().map_or(Ok(()), |counter| counter.raise(last.get()))
     }
 

@@ -10,6 +10,7 @@ use shared::time::Timestamp;
 use shared::wire;
 use shared::words::BatchKind;
 
+use super::room::GIVEN_UP;
 use super::{Sqlite, database, from_json, parsed};
 use crate::aggregate::fold::{Folder, Frame, Rung};
 use crate::aggregate::open::Slot;
@@ -81,6 +82,9 @@ impl Sqlite {
             read += body.len();
             found.push(Outgoing { sequence, headers: from_json(&headers)?, body });
         }
+        if let Some(last) = found.last() {
+            self.hand_over(last.sequence)?;
+        }
         Ok(found)
     }
 
@@ -105,17 +109,7 @@ impl Sqlite {
         reason: &str,
         at: Timestamp,
     ) -> Result<(), BufferError> {
-        let key = sequence.get().cast_signed();
-        let sql = "SELECT body FROM outbox WHERE sequence = ?1 AND acked_at IS NULL";
-        let body: Option<Vec<u8>> = self
-            .connection
-            .query_row(sql, [key], |row| row.get(0))
-            .optional()
-            .map_err(database("give a batch up"))?;
-        let Some(body) = body else { return Ok(()) };
-        let mut batch: StoreMinute = serde_json::from_slice(&body)
-            .map_err(|error| BufferError::Unreadable(error.to_string()))?;
-        let losses = losses(&batch, reason);
+        let Some(body) = self.empty(sequence, reason)? else { return Ok(()) };
         let hash = digest::of(&body).to_vec();
         let (feed, at) = (sequence.to_string(), at.to_string());
         let length = i64::try_from(body.len()).unwrap_or(i64::MAX);
@@ -125,13 +119,34 @@ impl Sqlite {
         let sql = "INSERT INTO quarantine (hash, reason, source, feed, first_offset, end_offset, \
                    seen, first_at, last_at) \
                    VALUES (?1, ?2, 'outbox', ?3, 0, ?4, 1, ?5, ?5) ON CONFLICT DO NOTHING";
-        self.execute("give a batch up", sql, params![hash, reason, feed, length, at])?;
+        self.execute("give a batch up", sql, params![hash, reason, feed, length, at]).map(|_| ())
+    }
+
+    /// Puts the receipts of its loss in a batch's place, under its sequence; returns its bytes.
+    pub(super) fn empty(
+        &self,
+        sequence: Sequence,
+        reason: &str,
+    ) -> Result<Option<Vec<u8>>, BufferError> {
+        let key = sequence.get().cast_signed();
+        let sql = "SELECT body FROM outbox WHERE sequence = ?1 AND acked_at IS NULL";
+        let body: Option<Vec<u8>> = self
+            .connection
+            .query_row(sql, [key], |row| row.get(0))
+            .optional()
+            .map_err(database("give a batch up"))?;
+        let Some(body) = body else { return Ok(None) };
+        let mut batch: StoreMinute = serde_json::from_slice(&body)
+            .map_err(|error| BufferError::Unreadable(error.to_string()))?;
+        let losses = losses(&batch, reason);
         (batch.tills, batch.sales, batch.stock) = (Vec::new(), Vec::new(), Vec::new());
         (batch.corrections, batch.closings) = (Vec::new(), Vec::new());
         batch.losses.extend(losses);
-        let sql = "UPDATE outbox SET body = ?2, receipts = 0, lines = 0, total_cents = 0 \
+        let sql = "UPDATE outbox SET body = ?2, receipts = 0, lines = 0, total_cents = 0, kind = ?3 \
                    WHERE sequence = ?1";
-        self.execute("give a batch up", sql, params![key, wire::encode(&batch)]).map(|_| ())
+        self.execute("give a batch up", sql, params![key, wire::encode(&batch), GIVEN_UP])?;
+        self.count_given_up()?;
+        Ok(Some(body))
     }
 
     fn folder(&self, slot: Slot, cut: &Cut) -> Result<Folder, BufferError> {
@@ -283,12 +298,12 @@ fn rung(row: &Row<'_>) -> Result<(Rung, usize), BufferError> {
     Ok((rung, body.len()))
 }
 
-fn sequence_of(number: i64) -> Result<Sequence, BufferError> {
+pub(super) fn sequence_of(number: i64) -> Result<Sequence, BufferError> {
     Sequence::new(number.unsigned_abs())
         .ok_or_else(|| BufferError::Unreadable(format!("the sequence {number}")))
 }
 
-/// Returns one loss per till, or one for the whole batch where it held movements only.
+/// Returns one loss per till and series, and one for what belongs to no till.
 fn losses(batch: &StoreMinute, reason: &str) -> Vec<Loss> {
     let reason: String = reason.chars().filter(|found| !found.is_control()).take(100).collect();
     let reason = Label::new(&reason).unwrap_or_else(|_| Label::new("refused").expect("a label"));
@@ -300,8 +315,10 @@ fn losses(batch: &StoreMinute, reason: &str) -> Vec<Loss> {
         cents: till.map_or(shared::money::Cents::ZERO, |till| till.total_cents),
         reason: reason.clone(),
     };
-    if batch.tills.is_empty() {
-        return vec![loss(0, None)];
+    let mut losses: Vec<Loss> =
+        batch.tills.iter().enumerate().map(|(at, till)| loss(at, Some(till))).collect();
+    if losses.is_empty() || !batch.stock.is_empty() || !batch.closings.is_empty() {
+        losses.push(loss(losses.len(), None));
     }
-    batch.tills.iter().enumerate().map(|(at, till)| loss(at, Some(till))).collect()
+    losses
 }

@@ -22,6 +22,7 @@ const ENTRY_BYTES_MAX: usize = shared::wire::BODY_BYTES_MAX - 20_000;
 impl Sqlite {
     /// Takes an intake in, within the caller's transaction.
     pub(in crate::buffer) fn take(&self, intake: &Intake) -> Result<Taken, BufferError> {
+        self.make_room(intake)?;
         let mut taken = Taken::default();
         for unit in &intake.units {
             for entry in &unit.entries {

@@ -326,6 +326,7 @@ impl Bench {
             path: home.path().join("buffer.db"),
             key: Key::from_file(&key).unwrap(),
             machine_id: None,
+            quota: crate::buffer::Quota::UNBOUNDED,
             now: now(),
         };
         let (buffer, writer) = Buffer::open(settings).unwrap();
@@ -378,6 +379,7 @@ impl Bench {
         };
         let intaker = Intaker {
             role: Role::Counts,
+            supply: Supply::Waits,
             name: source.to_owned(),
             format: Format::Jsonl,
             decoder: Format::Jsonl.decoder(context),
