@@ -346,8 +346,24 @@ fn prove_before_writing(path: &Path, key: &Key) -> Result<(), BufferError> {
     if bytes == 0 {
         return Ok(());
     }
-    let connection = connect(path, key, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    prove(&connection, path)
+    let proved = {
+        let connection = connect(path, key, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        prove(&connection, path)
+    };
+    match proved {
+        // The very first start was cut off before there was a write-ahead log. Only who may write can
+        // take back what it had begun; after that the key is proved as ever.
+        Err(BufferError::Database { source, .. }) if has_begun(&source) => {
+            prove(&connect(path, key, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path)
+        }
+        Ok(()) | Err(_) => proved,
+    }
+}
+
+/// Tells whether a file was left in the midst of a change that must be taken back.
+fn has_begun(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    code == Some(rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
 }
 
 /// Makes the file for its owner alone, before SQLite would make it for all to read.
