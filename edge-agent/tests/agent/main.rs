@@ -13,6 +13,7 @@ mod inspection;
 mod joins;
 mod outage;
 mod poslog;
+mod power;
 mod reading;
 mod rest;
 mod restart;

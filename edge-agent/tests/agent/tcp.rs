@@ -330,19 +330,19 @@ async fn until_bytes(source: &mut Tcp) -> Vec<u8> {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// Calls a port once somebody listens there.
-async fn call(port: u16) -> TcpStream {
+pub(crate) async fn call(port: u16) -> TcpStream {
     let look =
         async || TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| error.to_string());
     fakes::wait::until("somebody listens", SOON, look).await.unwrap()
 }
 
-fn world(layout: &str, more: &str) -> (World, u16) {
+pub(crate) fn world(layout: &str, more: &str) -> (World, u16) {
     world_at(layout, more, free_port())
 }
 
