@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz bench late fulldisk outages flips beside demo clean-demo large
+.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo large
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
@@ -45,6 +45,9 @@ large: setup ## how long a buffer of MEGABYTES=n takes to be verified and repair
 
 fulldisk: setup ## every write of the agent fails once, full disks and small quotas, CASES=n of each
 	@CASES=$(CASES) cargo test --locked -p edge-agent --test agent -- full_disk:: quota:: --nocapture
+
+crash: setup ## every state that a power cut may leave of a recorded agent, CASES=n of them; SEED=n draws the same cuts
+	@CASES=$(CASES) $(if $(SEED),SEED=$(SEED)) cargo test --locked --package edge-agent --test agent power:: -- --nocapture --test-threads=1
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

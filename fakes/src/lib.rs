@@ -6,6 +6,7 @@ pub mod broker;
 pub mod buckets;
 pub mod cli;
 pub mod demo;
+pub mod disk;
 pub mod error;
 mod files;
 pub mod fleet;

@@ -178,7 +178,7 @@ async fn short_life(shim: &Shim, fault: Fault) -> i64 {
     for (at, day) in days.iter().enumerate() {
         world.drop_file(&format!("{at}.jsonl"), lines(day));
     }
-    let mut agent = world.start_with(&environment(shim, &world, fault));
+    let mut agent = world.start_among(&environment(shim, &world, fault));
     world.until_summed(10, cents(days.iter().flatten())).await;
     let (calls, failed) = counted(&world);
     assert!(fault.at == 0 || fault.at > calls || failed == 1, "{fault:?}: {failed} calls failed");
@@ -191,7 +191,7 @@ async fn short_life(shim: &Shim, fault: Fault) -> i64 {
 /// Starts an agent with nothing to do; returns how many writing calls that takes.
 async fn start_alone(shim: &Shim) -> i64 {
     let world = World::new();
-    let _agent = world.start_with(&environment(shim, &world, Fault::default()));
+    let _agent = world.start_among(&environment(shim, &world, Fault::default()));
     world.until("the agent is up", |_| true).await;
     counted(&world).0
 }
@@ -200,7 +200,7 @@ async fn start_alone(shim: &Shim) -> i64 {
 async fn full_for_a_while(shim: &Shim, fault: Fault) {
     let (world, port) =
         crate::tcp::world("whole", "mode = \"server\"\nanswer = \"ack-nak\"\nhold = true");
-    let mut agent = world.start_with(&environment(shim, &world, fault));
+    let mut agent = world.start_among(&environment(shim, &world, fault));
     let mut till = crate::tcp::call(port).await;
     let (mut files, mut told) = (Vec::new(), 0);
     // The disk fills up while the day goes on; a till that hears NAK sends the same again later.

@@ -114,7 +114,7 @@ async fn a_box_that_boots_in_1970_counts_by_the_tills_times_and_says_so() {
     let in_1970 = -shared::time::Clock::real().now().unix_millis() / 1000;
     shows(in_1970);
     let off = ("CLOCK_OFF", world.path("clock-off").display().to_string());
-    let agent = world.start_with(&[shim.preload(), off]);
+    let agent = world.start_among(&[shim.preload(), off]);
     let day = [receipt("3", 1, "09:41:07", 100), receipt("3", 2, "09:42:07", 20)];
     world.drop_file("1.jsonl", lines(&day));
     world

@@ -29,6 +29,7 @@ mod networks;
 mod outage;
 mod outages;
 mod poslog;
+mod power;
 mod quota;
 mod reading;
 mod receipt_text;

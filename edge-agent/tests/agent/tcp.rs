@@ -330,7 +330,7 @@ async fn until_bytes(source: &mut Tcp) -> Vec<u8> {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

@@ -51,6 +51,11 @@ impl World {
         Self::of(TempDir::new().unwrap(), store, broker)
     }
 
+    /// Takes a folder for a box that holds all that one needs.
+    pub(crate) fn over(folder: TempDir) -> Self {
+        Self { folder, behind: Vec::new() }
+    }
+
     fn of(folder: TempDir, store: &str, broker: &Broker) -> Self {
         let world = Self { folder, behind: Vec::new() };
         std::fs::create_dir(world.path("tills")).unwrap();
@@ -113,6 +118,12 @@ poll_millis = 100
         std::fs::write(self.path("edge.toml"), config).unwrap();
     }
 
+    /// Changes keys of the configuration.
+    pub(crate) fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        let config = std::fs::read_to_string(self.path("edge.toml")).unwrap();
+        std::fs::write(self.path("edge.toml"), change(config)).unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -132,15 +143,22 @@ poll_millis = 100
 
     /// Starts the agent.
     pub(crate) fn start(&self) -> Agent {
-        self.start_with(&[])
+        self.start_with(|_| {})
     }
 
     /// Starts the agent with more in its environment.
-    pub(crate) fn start_with(&self, environment: &[(&str, String)]) -> Agent {
+    pub(crate) fn start_among(&self, environment: &[(&str, String)]) -> Agent {
+        self.start_with(|command| {
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+        })
+    }
+
+    /// Starts the agent in a way of its own.
+    pub(crate) fn start_with(&self, prepare: impl FnOnce(&mut Command)) -> Agent {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log"));
         let mut command = self.command(&["run"]);
         command.stdout(Stdio::null()).stderr(log.unwrap());
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        prepare(&mut command);
         Agent(command.spawn().unwrap())
     }
 
