@@ -28,7 +28,7 @@ pub enum RestoreError {
     #[error("{0} is not a certificate (PEM)")]
     Certificate(PathBuf),
     /// It is not such a file.
-    #[error("{path} is not what `central stores export-receipts` writes")]
+    #[error("{path} is not what the centre writes")]
     Content {
         /// The file.
         path: PathBuf,

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, ToSql};
@@ -27,6 +28,9 @@ mod take;
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
 pub(super) use room::Squeezed;
+
+/// Whether SQLCipher is set up.
+static READY: Once = Once::new();
 
 /// The first version without the bug that corrupts a log which a second process checkpoints.
 const SQLITE_LEAST: i32 = 3_051_003;
@@ -68,6 +72,9 @@ pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T,
 
 /// Opens a connection with the key set. The key is not proved by that.
 pub(super) fn connect(path: &Path, key: &Key, flags: OpenFlags) -> Result<Connection, BufferError> {
+    // SQLCipher sets itself up with the first connection, and a second thread that comes meanwhile
+    // finds no cipher. Where this one fails, the next one says why.
+    READY.call_once(|| drop(Connection::open_in_memory()));
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(database("open its file"))?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(database("set its patience"))?;

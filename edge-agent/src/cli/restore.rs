@@ -14,7 +14,7 @@ use crate::run;
 /// counts nothing twice. Before the agent's first start on a new box.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// What `central stores export-receipts` has written.
+    /// The file of the centre.
     file: PathBuf,
     /// As JSON.
     #[arg(long)]

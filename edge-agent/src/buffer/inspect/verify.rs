@@ -88,6 +88,9 @@ fn text_of(row: &Row<'_>) -> rusqlite::Result<String> {
 
 /// Sequences have no hole above what was forgotten after its time.
 fn sequences(connection: &Connection, verdict: &mut Verdict) -> Result<(), BufferError> {
+    // One view of all of it: beside an agent at work a batch may be cut at any time.
+    let view = connection.unchecked_transaction().map_err(database("be read"))?;
+    let connection = &*view;
     let number = |name: &str| -> Result<i64, BufferError> {
         let text = meta(connection, name)?.unwrap_or_else(|| "0".to_owned());
         text.parse().map_err(|_| BufferError::Unreadable(format!("{name} = {text:?}")))
