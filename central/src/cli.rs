@@ -7,16 +7,20 @@ mod migrate;
 mod out;
 mod reconcile;
 mod run;
+mod stores;
+mod streams;
 mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use shared::ids::StoreId;
-use shared::time::BusinessDay;
+use shared::ids::{Sequence, StoreId, StreamId};
+use shared::time::{BusinessDay, Minute, Timestamp};
 
 use crate::config::Config;
+use crate::store::audit::Doer;
+use crate::validate::registry::StoreState;
 
 /// Consumes, judges and stores every store-minute.
 #[derive(Debug, Parser)]
@@ -56,9 +60,147 @@ pub enum Command {
         #[arg(long, default_value = "all", value_parser = run::parse_roles)]
         roles: run::Roles,
     },
-    /// Look at what was refused.
+    /// Say which stores there are and what may count of them.
+    #[command(subcommand)]
+    Stores(StoresCommand),
+    /// Look at what arrived of each stream and what is missing.
+    #[command(subcommand)]
+    Streams(StreamsCommand),
+    /// Look at what was refused, and deal with it.
     #[command(subcommand)]
     Deadletters(DeadlettersCommand),
+}
+
+/// What can be done with streams.
+#[derive(Debug, Subcommand)]
+pub enum StreamsCommand {
+    /// List what arrived of each.
+    List {
+        /// Those of this store only.
+        #[arg(long)]
+        store: Option<StoreId>,
+        /// Those with a gap only.
+        #[arg(long)]
+        gaps: bool,
+        /// How to write.
+        #[command(flatten)]
+        style: Style,
+    },
+    /// Show one with its gaps, and since when each is open.
+    Show {
+        /// The stream.
+        stream: StreamId,
+        /// How to write.
+        #[command(flatten)]
+        style: Style,
+    },
+    /// Wait no longer for missing sequences; should they come, they count all the same.
+    GiveUp {
+        /// The store.
+        store: StoreId,
+        /// The stream.
+        stream: StreamId,
+        /// The first sequence.
+        first: Sequence,
+        /// The last one; the first if absent.
+        last: Option<Sequence>,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+        /// Who does it.
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+/// What can be done with stores.
+#[derive(Debug, Subcommand)]
+pub enum StoresCommand {
+    /// Add stores.
+    Add {
+        /// The stores.
+        #[arg(required = true)]
+        stores: Vec<StoreId>,
+        /// The minute before which nothing counts, such as 2026-11-23T09:41:00Z; this one if absent.
+        #[arg(long)]
+        opened_at: Option<Minute>,
+        /// The state from then on: planned, open, paused or closed.
+        #[arg(long, default_value = "open")]
+        state: StoreState,
+        /// Who does it.
+        #[command(flatten)]
+        who: Who,
+    },
+    /// List all.
+    List {
+        /// How to write.
+        #[command(flatten)]
+        style: Style,
+    },
+    /// Show one with its states, streams and breaker.
+    Show {
+        /// The store.
+        store: StoreId,
+        /// How to write.
+        #[command(flatten)]
+        style: Style,
+    },
+    /// Put a store into a state from a minute on.
+    SetState {
+        /// The store.
+        store: StoreId,
+        /// planned, open, paused or closed.
+        state: StoreState,
+        /// The minute, such as 2026-11-23T09:41:00Z; this one if absent.
+        #[arg(long)]
+        from: Option<Minute>,
+        /// Who does it.
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Let a store's records count by this stream and by no other.
+    ActivateStream {
+        /// The store.
+        store: StoreId,
+        /// The stream.
+        stream: StreamId,
+        /// Who does it.
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Close a store's breaker, once the cause is mended.
+    ResetBreaker {
+        /// The store.
+        store: StoreId,
+        /// Who does it.
+        #[command(flatten)]
+        who: Who,
+    },
+}
+
+/// Who changes something, and why.
+#[derive(Debug, Args)]
+pub struct Who {
+    /// Who.
+    #[command(flatten)]
+    pub by: By,
+    /// Why, for the audit.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Who changes something.
+#[derive(Debug, Args)]
+pub struct By {
+    /// A name for the audit.
+    #[arg(long = "by", env = "USER", default_value = "unknown")]
+    pub name: String,
+}
+
+impl From<Who> for Doer {
+    fn from(who: Who) -> Self {
+        Self { name: who.by.name, reason: who.reason }
+    }
 }
 
 /// What can be done with topics.
@@ -77,6 +219,12 @@ pub enum TopicsCommand {
 pub enum DeadlettersCommand {
     /// List the newest.
     List {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// What became of them.
+        #[arg(long, value_parser = ["open", "replayed", "discarded"])]
+        state: Option<String>,
         /// How many at most.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
@@ -92,6 +240,62 @@ pub enum DeadlettersCommand {
         #[command(flatten)]
         style: Style,
     },
+    /// Let open ones be judged again: the same bytes go through the topic, the oldest first.
+    Replay {
+        /// Their numbers.
+        #[arg(conflicts_with_all = ["store", "reason", "since", "all"])]
+        ids: Vec<i64>,
+        /// Which, where no numbers are given.
+        #[command(flatten)]
+        which: Which,
+        /// Every open one.
+        #[arg(long)]
+        all: bool,
+        /// Seconds to wait for the verdicts.
+        #[arg(long, default_value_t = 10)]
+        wait_seconds: u64,
+        /// Who does it.
+        #[command(flatten)]
+        by: By,
+    },
+    /// Close some for good; their sequences are given up.
+    Discard {
+        /// Their numbers.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+        /// Who does it.
+        #[command(flatten)]
+        by: By,
+    },
+    /// Write them as JSON Lines, the oldest first, bytes in base64.
+    Export {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// What became of them.
+        #[arg(long, value_parser = ["open", "replayed", "discarded"])]
+        state: Option<String>,
+        /// Who does it.
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Those with this store in their key.
+    #[arg(long)]
+    pub store: Option<StoreId>,
+    /// Those that this rule refuses, such as stream_not_active.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Those refused since, such as 2026-11-23T09:41:00Z.
+    #[arg(long)]
+    pub since: Option<Timestamp>,
 }
 
 /// What to compare.
@@ -127,11 +331,8 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
         Command::Check => check::run(&config).await,
         Command::Reconcile(arguments) => reconcile::run(&config, arguments).await,
         Command::Run { roles } => run::run(config, roles).await,
-        Command::Deadletters(DeadlettersCommand::List { limit, style }) => {
-            deadletters::list(&config, limit, style).await
-        }
-        Command::Deadletters(DeadlettersCommand::Show { id, style }) => {
-            deadletters::show(&config, id, style).await
-        }
+        Command::Stores(command) => stores::run(&config, command).await,
+        Command::Streams(command) => streams::run(&config, command).await,
+        Command::Deadletters(command) => deadletters::run(&config, command).await,
     }
 }

@@ -30,6 +30,7 @@
 //! options = {}                       # what the object store wants to know
 //! [judge]
 //! oldest_business_day = "2017-01-01" # default: 400 days before a record's arrival
+//! unknown_stores = "refuse"          # default; "add" lets a store's first good record add it
 //! [http]
 //! listen = "127.0.0.1:9404"          # default
 //! ```
@@ -133,6 +134,29 @@ pub struct LakeConfig {
 pub struct JudgeConfig {
     /// Business days before this one are refused; absent means 400 days before a record's arrival.
     pub oldest_business_day: Option<BusinessDay>,
+    /// What happens to stores that are not in the registry.
+    pub unknown_stores: UnknownStores,
+}
+
+/// What happens to a store that is not in the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnknownStores {
+    /// Its records are set aside.
+    #[default]
+    Refuse,
+    /// Its first good record adds it.
+    Add,
+}
+
+impl std::str::FromStr for UnknownStores {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "add" => Ok(Self::Add),
+            _ => Err("is no word of ours"),
+        }
+    }
 }
 
 /// Where health and metrics are served.
@@ -296,8 +320,9 @@ fn read_lake(mut section: Section, faults: &mut Faults) -> Option<LakeConfig> {
 
 fn read_judge(mut section: Section, faults: &mut Faults) -> Option<JudgeConfig> {
     let oldest = section.optional_parsed("oldest_business_day", "a date: \"2017-01-01\"", faults);
+    let unknown = section.optional_parsed("unknown_stores", "\"refuse\" or \"add\"", faults);
     section.finish(faults);
-    Some(JudgeConfig { oldest_business_day: oldest? })
+    Some(JudgeConfig { oldest_business_day: oldest?, unknown_stores: unknown?.unwrap_or_default() })
 }
 
 fn read_http(mut section: Section, faults: &mut Faults) -> Option<HttpConfig> {
@@ -352,6 +377,7 @@ mod tests {
         assert_eq!(config.postgres.port, 5432);
         assert_eq!(config.http.listen.port(), 9404);
         assert_eq!(config.judge.oldest_business_day, None);
+        assert_eq!(config.judge.unknown_stores, UnknownStores::Refuse);
         assert!(Path::new(&config.lake.path).is_absolute());
     }
 
@@ -361,7 +387,7 @@ mod tests {
             .replace("brokers = \"localhost:9093\"", "borkers = \"localhost:9093\"")
             .replace("\"c.key\"", "\"absent.key\"")
             .replace("host = \"localhost\"", "host = \"localhost\"\nport = 70000")
-            + "[judge]\noldest_business_day = \"2017-13-01\"\n[http]\nlisten = 1\n[what]\n";
+            + "[judge]\noldest_business_day = \"2017-13-01\"\nunknown_stores = \"x\"\n[http]\nlisten = 1\n[what]\n";
         let found = faults(&text).join("\n");
         for part in [
             "kafka.brokers: is missing",
@@ -370,6 +396,7 @@ mod tests {
             "absent.key",
             "postgres.port: is 70000; right would be a number from 1 to 65535",
             "judge.oldest_business_day: ",
+            "judge.unknown_stores: ",
             "http.listen: ",
             "what: is no key",
         ] {

@@ -16,7 +16,7 @@ mod generation;
 mod judge;
 mod partitions;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,15 +27,17 @@ use shared::topics::Topic;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::kafka::{Consumer, ConsumerError, Event, Fault, Record};
 use crate::status::Status;
 use crate::store::progress::LastRecord;
-use crate::store::write::{BatchWriter, Source, Step};
+use crate::store::write::{BatchWriter, Changes, Source, Step};
 use crate::store::{Connection, Store, StoreError};
-use crate::validate::{Limits, Submission, Verdict, content};
+use crate::validate::registry::UnknownStores;
+use crate::validate::{Limits, Submission, content};
 
 use batch::{Batch, Item};
+use judge::{Decision, Memory};
 use partitions::{Arrived, Partitions};
 
 /// How long a batch may take until it counts as failed: longer than any healthy one, shorter than
@@ -74,6 +76,7 @@ pub(crate) async fn run(
         store,
         status,
         limits: Limits { oldest_business_day: config.judge.oldest_business_day },
+        unknown_stores: unknown_stores(config.judge.unknown_stores),
         topic,
         generation,
         partitions: Partitions::default(),
@@ -95,6 +98,7 @@ struct Ingest {
     store: Store,
     status: Arc<Status>,
     limits: Limits,
+    unknown_stores: UnknownStores,
     topic: String,
     generation: String,
     partitions: Partitions,
@@ -311,11 +315,14 @@ impl Ingest {
         let steps = self.partitions.steps(items);
         let source = Source { topic: &self.topic, generation: &self.generation };
         let mut connection = self.store.connection().await?;
-        let work = write_part(&mut connection, source, items, &steps);
+        let work = write_part(&mut connection, source, items, (&steps, self.unknown_stores));
         let done = tokio::time::timeout(COMMIT_WAIT, work).await;
         match done.unwrap_or(Err(StoreError::Late("commit a batch"))) {
-            Ok(verdicts) => {
-                verdicts.iter().for_each(|one| self.status.count_record(judge::word(one)));
+            Ok((decisions, changes)) => {
+                decisions
+                    .iter()
+                    .for_each(|one| self.status.count_record(judge::word(&one.verdict)));
+                tell_changes(&changes);
                 self.partitions.advance(&steps);
                 Ok(())
             }
@@ -343,19 +350,47 @@ async fn write_part(
     connection: &mut Connection,
     source: Source<'_>,
     items: &[Item],
-    steps: &[Step],
-) -> Result<Vec<Verdict>, StoreError> {
+    (steps, unknown_stores): (&[Step], UnknownStores),
+) -> Result<(Vec<Decision>, Changes), StoreError> {
     let writer = BatchWriter::begin(connection, source, steps).await?;
+    let stores = writer.known_stores(&judge::stores(items)).await?;
     let places = judge::places(items);
     let known = writer.known(&places).await?;
-    let known: BTreeMap<_, _> = places.into_iter().zip(known).collect();
-    let delivered = writer.known_movements(&judge::movements(items)).await?;
-    let verdicts = judge::verdicts(items, known, delivered);
+    let memory = Memory {
+        places: places.into_iter().zip(known).collect(),
+        stores,
+        unknown_stores,
+        receipts: writer.known_receipts(&judge::readable(items)).await?,
+        movements: writer.known_movements(&judge::movements(items)).await?,
+        letters: writer.known_letters(&judge::replays(items)).await?,
+    };
+    let (decisions, changes) = judge::decide(items, memory);
     let judged: Vec<_> =
-        items.iter().zip(&verdicts).map(|(item, verdict)| judge::judged(item, verdict)).collect();
-    writer.write(&judged).await?;
+        items.iter().zip(&decisions).map(|(item, one)| judge::judged(item, one)).collect();
+    writer.write(&judged, &changes).await?;
     writer.commit().await?;
-    Ok(verdicts)
+    Ok((decisions, changes))
+}
+
+/// Tells people what the judge changed by itself; a breaker that opens is the one alarm for all that
+/// goes aside behind it.
+fn tell_changes(changes: &Changes) {
+    for store in &changes.added {
+        tracing::warn!(%store, "a store that nobody has named was added");
+    }
+    for (store, stream) in &changes.activated {
+        tracing::info!(%store, %stream, "the store's first stream is its active one");
+    }
+    for (store, breaker) in changes.breakers.iter().filter(|(_, one)| one.is_open()) {
+        tracing::error!(%store, bad = breaker.bad(), "ALARM: breaker open, the store's records go aside");
+    }
+}
+
+fn unknown_stores(configured: config::UnknownStores) -> UnknownStores {
+    match configured {
+        config::UnknownStores::Refuse => UnknownStores::Refuse,
+        config::UnknownStores::Add => UnknownStores::Add,
+    }
 }
 
 /// Halves what the database refused; a single record is refused in its turn, by name of the

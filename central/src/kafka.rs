@@ -6,6 +6,7 @@
 //! and says so by [`Consumer::start_at`]; until then a partition yields nothing.
 
 pub mod admin;
+pub mod again;
 pub mod scan;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

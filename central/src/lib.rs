@@ -108,7 +108,10 @@ async fn count(
     let mut end = pin!(end);
     loop {
         match store.counts().await {
-            Ok(counts) => status.set_counts(counts.gaps, counts.dead_letters),
+            Ok(counts) => {
+                status.set_gaps(counts.gaps, counts.gap_oldest_seconds);
+                status.set_set_aside(counts.dead_letters, counts.open_breakers);
+            }
             Err(error) => tracing::debug!(error = %Chain(&error), "cannot count"),
         }
         tokio::select! {

@@ -31,7 +31,9 @@ pub struct Status {
     lag: Family<PartitionLabel, Gauge>,
     stopped: Gauge,
     gaps: Gauge,
+    gap_oldest: Gauge,
     dead_letters: Gauge,
+    open_breakers: Gauge,
     batch_seconds: Histogram,
     batch_records: Histogram,
     store_failures: Counter<u64, AtomicU64>,
@@ -69,7 +71,9 @@ impl Status {
             lag: Family::default(),
             stopped: Gauge::default(),
             gaps: Gauge::default(),
+            gap_oldest: Gauge::default(),
             dead_letters: Gauge::default(),
+            open_breakers: Gauge::default(),
             batch_seconds: Histogram::new(exponential_buckets(0.002, 2.0, 14)),
             batch_records: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             store_failures: Counter::default(),
@@ -89,7 +93,11 @@ impl Status {
             self.stopped.clone(),
         );
         to.register("gap_sequences", "Sequences that never arrived", self.gaps.clone());
+        let help = "Time since the oldest gap opened";
+        to.register_with_unit("gap_oldest", help, Unit::Seconds, self.gap_oldest.clone());
         to.register("dead_letters_open", "Dead letters not dealt with", self.dead_letters.clone());
+        let help = "Stores whose records go aside until a person has looked";
+        to.register("breakers_open", help, self.open_breakers.clone());
         let help = "Time from a batch's first record to its commit";
         to.register_with_unit("batch", help, Unit::Seconds, self.batch_seconds.clone());
         to.register("batch_records", "Records in a batch", self.batch_records.clone());
@@ -154,10 +162,16 @@ impl Status {
         }
     }
 
-    /// Notes what the database counts.
-    pub fn set_counts(&self, gaps: i64, dead_letters: i64) {
-        self.gaps.set(gaps);
+    /// Notes how many sequences never arrived, and since how many seconds the first is missed.
+    pub fn set_gaps(&self, sequences: i64, oldest_seconds: i64) {
+        self.gaps.set(sequences);
+        self.gap_oldest.set(oldest_seconds);
+    }
+
+    /// Notes how many dead letters wait for a person, and how many breakers.
+    pub fn set_set_aside(&self, dead_letters: i64, open_breakers: i64) {
         self.dead_letters.set(dead_letters);
+        self.open_breakers.set(open_breakers);
     }
 
     /// Writes every counter as Prometheus reads it.
@@ -192,11 +206,17 @@ mod tests {
         status.count_record("accepted");
         status.set_lag(7, Some(12));
         status.note_batch(500, Duration::from_millis(30));
+        status.set_gaps(3, 301);
+        status.set_set_aside(5, 1);
         let page = status.metrics();
         for line in [
             "frischmarkt_central_records_total{verdict=\"accepted\"} 1",
             "frischmarkt_central_lag_records{partition=\"7\"} 12",
             "frischmarkt_central_batch_seconds_count 1",
+            "frischmarkt_central_gap_sequences 3",
+            "frischmarkt_central_gap_oldest_seconds 301",
+            "frischmarkt_central_dead_letters_open 5",
+            "frischmarkt_central_breakers_open 1",
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");
         }

@@ -1,11 +1,14 @@
 //! What Postgres holds, by what it is for. This folder alone names tokio-postgres, its pool and
 //! the migrations; everything in it is set-based, one transaction per consumed batch.
 
+pub mod audit;
 mod days;
 pub mod dead_letters;
 mod health;
 mod migrate;
 pub mod progress;
+pub mod registry;
+pub mod streams;
 pub mod totals;
 pub mod verdicts;
 pub mod write;

@@ -4,9 +4,12 @@
 //! too new or too old is measured against the broker's append time.
 //!
 //! The judgement has two steps. [`content`] needs the record alone. [`verdict`] adds what the
-//! ledger knows of the sequence and which stock movements were delivered before.
+//! ledger knows of the sequence, the registry of the store, and what was delivered before.
 
+pub mod delivered;
 mod envelope;
+pub mod memory;
+pub mod registry;
 pub mod rules;
 
 use std::collections::BTreeSet;
@@ -19,6 +22,8 @@ use shared::minute::StoreMinute;
 use shared::time::{BusinessDay, Timestamp};
 use shared::wire::{RecordId, record_hash};
 
+use delivered::Delivered;
+use registry::{Registered, UnknownStores};
 use rules::Subject;
 
 /// Characters of a reason; a message may quote what came, but not all of it.
@@ -122,6 +127,12 @@ pub struct Remembered<'a> {
     pub standing: Standing,
     /// The hash that was accepted for it.
     pub hash: Option<[u8; 32]>,
+    /// The store, where it is known.
+    pub store: Option<&'a Registered>,
+    /// What happens where it is not.
+    pub unknown_stores: UnknownStores,
+    /// Receipts of this store that were delivered before.
+    pub receipts: &'a Delivered,
     /// Stock movements of this store that were delivered before.
     pub movements: &'a BTreeSet<MovementId>,
 }
@@ -172,29 +183,15 @@ fn claim(named: &envelope::Named<'_>, batch: Option<&StoreMinute>) -> Option<Cla
 pub fn verdict(content: &Content, remembered: &Remembered<'_>) -> Verdict {
     let mut reasons = content.reasons.clone();
     if let Some(claim) = &content.claim {
-        match arrival(remembered.standing, remembered.hash.as_ref(), &content.hash) {
-            Arrival::Duplicate if content.batch.is_some() => return Verdict::Duplicate,
-            Arrival::Reused => reasons.add(
-                "sequence_reused",
-                "/body/sequence",
-                format_args!(
-                    "stream {} sequence {} was accepted with other bytes: a restored or cloned buffer",
-                    claim.stream, claim.sequence
-                ),
-            ),
-            Arrival::Duplicate | Arrival::Fresh => {}
+        let arrival = arrival(remembered.standing, remembered.hash.as_ref(), &content.hash);
+        if arrival == Arrival::Duplicate && content.batch.is_some() {
+            return Verdict::Duplicate;
         }
+        memory::sequence(arrival, claim, &mut reasons);
+        memory::registry(content, claim, remembered, &mut reasons);
     }
-    let stock = content.batch.iter().flat_map(|batch| &batch.stock);
-    for (n, movement) in stock.enumerate() {
-        if remembered.movements.contains(&movement.id) {
-            reasons.add(
-                "movement_known",
-                format_args!("/body/stock/{n}/id"),
-                format_args!("stock movement {:?} was delivered before", movement.id.as_str()),
-            );
-        }
-    }
+    memory::receipts(content, remembered, &mut reasons);
+    memory::movements(content, remembered, &mut reasons);
     if reasons.is_empty() && content.claim.is_some() {
         Verdict::Accepted
     } else {
@@ -207,34 +204,78 @@ pub fn verdict(content: &Content, remembered: &Remembered<'_>) -> Verdict {
 mod tests {
     use shared::wire::encode;
 
+    use super::registry::StoreState;
     use super::*;
     use crate::validate::rules::tests::{batch, record};
 
-    fn nothing_known(movements: &BTreeSet<MovementId>) -> Remembered<'_> {
-        Remembered { standing: Standing::Missing, hash: None, movements }
+    /// What a centre may know of a store.
+    #[derive(Clone)]
+    struct Memory {
+        store: Option<Registered>,
+        unknown_stores: UnknownStores,
+        receipts: Delivered,
+        movements: BTreeSet<MovementId>,
+    }
+
+    impl Memory {
+        /// A store that is open and has delivered nothing.
+        fn empty() -> Self {
+            Self {
+                store: Some(Registered::since_ever()),
+                unknown_stores: UnknownStores::Refuse,
+                receipts: Delivered::default(),
+                movements: BTreeSet::new(),
+            }
+        }
+
+        fn of(&self, standing: Standing, hash: Option<[u8; 32]>) -> Remembered<'_> {
+            Remembered {
+                standing,
+                hash,
+                store: self.store.as_ref(),
+                unknown_stores: self.unknown_stores,
+                receipts: &self.receipts,
+                movements: &self.movements,
+            }
+        }
+
+        fn of_nothing(&self) -> Remembered<'_> {
+            self.of(Standing::Missing, None)
+        }
+
+        /// The rules that speak against the good record.
+        fn rules(&self) -> Vec<(&'static str, String)> {
+            let found = content(&record(&batch()).submission(), &Limits::default());
+            match verdict(&found, &self.of_nothing()) {
+                Verdict::Accepted => Vec::new(),
+                Verdict::Duplicate => panic!("nothing was accepted before"),
+                Verdict::Refused(reasons) => {
+                    reasons.as_slice().iter().map(|one| (one.rule, one.at.clone())).collect()
+                }
+            }
+        }
     }
 
     #[test]
     fn a_good_record_is_accepted_once_and_a_duplicate_after() {
-        let none = BTreeSet::new();
         let good = record(&batch());
         let found = content(&good.submission(), &Limits::default());
         assert_eq!(found.reasons.as_slice(), []);
-        assert_eq!(verdict(&found, &nothing_known(&none)), Verdict::Accepted);
-        let seen = Remembered {
-            standing: Standing::Accepted,
-            hash: Some(found.hash),
-            movements: &BTreeSet::from([MovementId::new("DESADV-7781/4").unwrap()]),
-        };
+        let mut memory = Memory::empty();
+        assert_eq!(verdict(&found, &memory.of_nothing()), Verdict::Accepted);
+        memory.receipts.add(&batch());
+        memory.movements.insert(MovementId::new("DESADV-7781/4").unwrap());
+        // Not even a store that is gone since makes it anything else.
+        memory.store = None;
+        let seen = memory.of(Standing::Accepted, Some(found.hash));
         assert_eq!(verdict(&found, &seen), Verdict::Duplicate);
     }
 
     #[test]
     fn other_bytes_under_an_accepted_sequence_are_refused() {
         let found = content(&record(&batch()).submission(), &Limits::default());
-        let none = BTreeSet::new();
-        let seen =
-            Remembered { standing: Standing::Accepted, hash: Some([7; 32]), movements: &none };
+        let memory = Memory::empty();
+        let seen = memory.of(Standing::Accepted, Some([7; 32]));
         let Verdict::Refused(reasons) = verdict(&found, &seen) else { panic!("refused") };
         assert_eq!(reasons.as_slice()[0].rule, "sequence_reused");
     }
@@ -242,16 +283,74 @@ mod tests {
     #[test]
     fn a_sequence_that_was_set_aside_is_fresh_again() {
         let found = content(&record(&batch()).submission(), &Limits::default());
-        let none = BTreeSet::new();
-        let seen = Remembered { standing: Standing::SetAside(7), hash: None, movements: &none };
-        assert_eq!(verdict(&found, &seen), Verdict::Accepted);
+        let memory = Memory::empty();
+        assert_eq!(verdict(&found, &memory.of(Standing::SetAside(7), None)), Verdict::Accepted);
+    }
+
+    #[test]
+    fn only_a_known_store_that_is_open_at_that_minute_counts() {
+        let minute = |text: &str| text.parse::<Timestamp>().unwrap().minute();
+        let (batch_at, before) = (minute("2026-11-23T09:41:00Z"), minute("2026-11-23T09:40:00Z"));
+        let after = minute("2026-11-23T09:42:00Z");
+        let mut memory = Memory::empty();
+        memory.store = None;
+        assert_eq!(memory.rules(), [("store_unknown", "/key".to_owned())]);
+        memory.unknown_stores = UnknownStores::Add;
+        assert_eq!(memory.rules(), []);
+        let at = || "/body/minute".to_owned();
+        for (opened, changed, state, wanted) in [
+            (after, after, StoreState::Open, vec![("before_opening", at())]),
+            (before, after, StoreState::Open, vec![("store_not_open", at())]),
+            (batch_at, batch_at, StoreState::Paused, vec![("store_not_open", at())]),
+            (batch_at, batch_at, StoreState::Closed, vec![("store_not_open", at())]),
+            (batch_at, batch_at, StoreState::Planned, vec![("store_not_open", at())]),
+            (batch_at, batch_at, StoreState::Open, vec![]),
+        ] {
+            let mut store = Registered::since_ever();
+            store.opened_at = opened;
+            store.states = [(changed, state)].into();
+            memory.store = Some(store);
+            assert_eq!(memory.rules(), wanted, "opened {opened}, {state} from {changed}");
+        }
+    }
+
+    #[test]
+    fn another_stream_than_the_active_one_does_not_count() {
+        let mut memory = Memory::empty();
+        let mut store = Registered::since_ever();
+        store.active_stream = Some(batch().stream);
+        memory.store = Some(store.clone());
+        assert_eq!(memory.rules(), []);
+        store.active_stream = Some("01930b5e-7c00-7000-8000-000000000002".parse().unwrap());
+        memory.store = Some(store);
+        assert_eq!(memory.rules(), [("stream_not_active", "/body/stream".to_owned())]);
+    }
+
+    #[test]
+    fn a_receipt_of_any_stream_does_not_count_again() {
+        let mut memory = Memory::empty();
+        let mut before = batch();
+        before.stream = "01930b5e-7c00-7000-8000-000000000002".parse().unwrap();
+        memory.receipts.add(&before);
+        let places = ["/body/tills/0/receipts", "/body/tills/0/receipt_ids"];
+        assert_eq!(memory.rules(), places.map(|at| ("receipt_known", at.to_owned())));
+    }
+
+    #[test]
+    fn behind_an_open_breaker_nothing_counts() {
+        let mut memory = Memory::empty();
+        let mut store = Registered::since_ever();
+        (0..20).for_each(|_| store.breaker.note(registry::Mark::Bad));
+        memory.store = Some(store);
+        assert_eq!(memory.rules(), [("breaker_open", "/key".to_owned())]);
     }
 
     #[test]
     fn a_known_movement_refuses_the_whole_batch() {
         let found = content(&record(&batch()).submission(), &Limits::default());
-        let known = BTreeSet::from([MovementId::new("DESADV-7781/4").unwrap()]);
-        let Verdict::Refused(reasons) = verdict(&found, &nothing_known(&known)) else {
+        let mut memory = Memory::empty();
+        memory.movements.insert(MovementId::new("DESADV-7781/4").unwrap());
+        let Verdict::Refused(reasons) = verdict(&found, &memory.of_nothing()) else {
             panic!("refused")
         };
         assert_eq!(reasons.as_slice()[0].rule, "movement_known");
@@ -272,8 +371,8 @@ mod tests {
         forged.key = Some(b"0001".to_vec());
         let found = content(&forged.submission(), &Limits::default());
         assert_eq!(found.claim, None);
-        let none = BTreeSet::new();
-        assert!(matches!(verdict(&found, &nothing_known(&none)), Verdict::Refused(_)));
+        let memory = Memory::empty();
+        assert!(matches!(verdict(&found, &memory.of_nothing()), Verdict::Refused(_)));
     }
 
     #[test]
@@ -300,11 +399,11 @@ mod tests {
             let whole = encode(&batch());
             strange.body = body.or_else(|| Some(whole[..cut.min(whole.len())].to_vec()));
             let first = content(&strange.submission(), &Limits::default());
-            let none = BTreeSet::new();
+            let memory = Memory::empty();
             let again = content(&strange.submission(), &Limits::default());
             proptest::prop_assert_eq!(
-                verdict(&first, &nothing_known(&none)),
-                verdict(&again, &nothing_known(&none))
+                verdict(&first, &memory.of_nothing()),
+                verdict(&again, &memory.of_nothing())
             );
         }
     }

@@ -242,11 +242,20 @@ impl fmt::Display for Sequence {
     }
 }
 
+/// What a number that is no sequence is told.
+const NO_SEQUENCE: &str = "a sequence lies between 1 and 2^53 - 1";
+
+impl FromStr for Sequence {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().ok().and_then(Self::new).ok_or(NO_SEQUENCE)
+    }
+}
+
 impl<'de> Deserialize<'de> for Sequence {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let number = u64::deserialize(from)?;
-        Self::new(number)
-            .ok_or_else(|| serde::de::Error::custom("a sequence lies between 1 and 2^53 - 1"))
+        Self::new(number).ok_or_else(|| serde::de::Error::custom(NO_SEQUENCE))
     }
 }
 

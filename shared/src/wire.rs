@@ -17,6 +17,8 @@ pub const STORE_STATUS_TYPE: &str = "de.frischmarkt.store-status.v1";
 pub const STORE_MINUTE_SCHEMA: &str = "urn:frischmarkt:schema:store-minute.v1";
 /// `ce_dataschema` of a status record.
 pub const STORE_STATUS_SCHEMA: &str = "urn:frischmarkt:schema:store-status.v1";
+/// The header that the centre adds behind all others when it sends a dead letter again: its number.
+pub const REPLAY_HEADER: &str = "frischmarkt_replay";
 /// Bytes that a body may have; batches are split before. The topic's own limit is 1 MiB.
 pub const BODY_BYTES_MAX: usize = 900_000;
 

@@ -1,18 +1,72 @@
-//! `central deadletters`: what was refused, with its bytes and every reason.
+//! `central deadletters`: what was refused, with its bytes and every reason, and what to do about it.
+
+mod again;
 
 use std::process::ExitCode;
 
 use chrono::SecondsFormat;
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use super::Style;
+use super::{DeadlettersCommand, Style, Which};
 use crate::cli::out;
 use crate::config::Config;
 use crate::store::Store;
-use crate::store::dead_letters::DeadLetter;
+use crate::store::audit::Doer;
+use crate::store::dead_letters::{DeadLetter, Filter};
 
-pub(crate) async fn list(config: &Config, limit: i64, style: Style) -> anyhow::Result<ExitCode> {
-    let letters = Store::new(&config.postgres)?.dead_letters(limit).await?;
+/// Dead letters that are read at once: at most as many bytes as a batch of the judge holds.
+const PAGE: i64 = 20;
+
+pub(crate) async fn run(config: &Config, command: DeadlettersCommand) -> anyhow::Result<ExitCode> {
+    let store = Store::new(&config.postgres)?;
+    match command {
+        DeadlettersCommand::List { which, state, limit, style } => {
+            list(&store, (&filter(which, state), limit), style).await
+        }
+        DeadlettersCommand::Show { id, style } => show(&store, id, style).await,
+        DeadlettersCommand::Replay { ids, which, all, wait_seconds, by } => {
+            let filter = filter(which, Some("open".to_owned()));
+            let chosen = match (ids.is_empty(), all || filter != open()) {
+                (false, _) => again::Chosen::Numbers(ids),
+                (true, true) => again::Chosen::Filter(filter),
+                (true, false) => {
+                    anyhow::bail!("say which: numbers, --store, --reason, --since or --all")
+                }
+            };
+            let doer = Doer { name: by.name, reason: None };
+            again::replay(config, &store, (chosen, wait_seconds), &doer).await
+        }
+        DeadlettersCommand::Discard { ids, reason, by } => {
+            let doer = Doer { name: by.name, reason: Some(reason) };
+            for id in ids {
+                store.discard_letter(id, &doer).await?;
+                out::line(format_args!("discarded {id}"))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        DeadlettersCommand::Export { which, state, by } => {
+            let doer = Doer { name: by.name, reason: None };
+            export(&store, &filter(which, state), &doer).await
+        }
+    }
+}
+
+fn filter(which: Which, state: Option<String>) -> Filter {
+    Filter { store: which.store, reason: which.reason, since: which.since, state }
+}
+
+/// The filter that says nothing but that they are open.
+fn open() -> Filter {
+    Filter { state: Some("open".to_owned()), ..Filter::default() }
+}
+
+async fn list(
+    store: &Store,
+    (filter, limit): (&Filter, i64),
+    style: Style,
+) -> anyhow::Result<ExitCode> {
+    let letters = store.dead_letters(filter, limit).await?;
     for letter in &letters {
         if style.json {
             out::line(summary(letter))?;
@@ -26,8 +80,39 @@ pub(crate) async fn list(config: &Config, limit: i64, style: Style) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn show(config: &Config, id: i64, style: Style) -> anyhow::Result<ExitCode> {
-    let Some(letter) = Store::new(&config.postgres)?.dead_letter(id).await? else {
+/// Writes every dead letter that is meant; who took them out is noted.
+async fn export(store: &Store, filter: &Filter, doer: &Doer) -> anyhow::Result<ExitCode> {
+    let mut last = 0;
+    let mut written: u64 = 0;
+    loop {
+        let page = store.dead_letters_behind(filter, (last, PAGE)).await?;
+        let Some(newest) = page.last() else { break };
+        last = newest.id;
+        for letter in &page {
+            out::line(whole(letter)?)?;
+            written += 1;
+        }
+    }
+    store.note(doer, ("deadletters export", json!({ "letters": written }))).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a dead letter with all its bytes in base64.
+fn whole(letter: &DeadLetter) -> anyhow::Result<Value> {
+    let base64 = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| BASE64.encode(bytes));
+    let headers = letter
+        .header_bytes()
+        .ok_or_else(|| anyhow::anyhow!("dead letter {} has unreadable headers", letter.id))?;
+    let mut whole = summary(letter);
+    whole["key_base64"] = base64(&letter.key).into();
+    whole["body_base64"] = base64(&letter.body).into();
+    let header = |(name, value): &(String, Vec<u8>)| json!({ "name": name, "value_base64": BASE64.encode(value) });
+    whole["headers"] = headers.iter().map(header).collect();
+    Ok(whole)
+}
+
+async fn show(store: &Store, id: i64, style: Style) -> anyhow::Result<ExitCode> {
+    let Some(letter) = store.dead_letter(id).await? else {
         anyhow::bail!("there is no dead letter {id}");
     };
     if style.json {
@@ -51,16 +136,16 @@ pub(crate) async fn show(config: &Config, id: i64, style: Style) -> anyhow::Resu
 }
 
 fn one_line(letter: &DeadLetter) -> String {
-    let rules: Vec<String> = reasons(letter).into_iter().map(|(rule, ..)| rule).collect();
+    let times = if letter.times > 1 { format!("  {} times", letter.times) } else { String::new() };
     format!(
-        "{:>6}  {}  {}  {}/{}  key {}  {}",
+        "{:>6}  {}  {}  {}/{}  key {}  {}{times}",
         letter.id,
         letter.first_seen.to_rfc3339_opts(SecondsFormat::Secs, true),
         letter.state,
         letter.partition,
         letter.offset,
         bytes(letter.key.as_deref()),
-        rules.join(", ")
+        letter.rules().join(", ")
     )
 }
 
@@ -69,7 +154,11 @@ fn summary(letter: &DeadLetter) -> Value {
         "id": letter.id, "topic": letter.topic, "generation": letter.generation,
         "partition": letter.partition, "offset": letter.offset, "key": bytes(letter.key.as_deref()),
         "first_seen": letter.first_seen.to_rfc3339_opts(SecondsFormat::Millis, true),
-        "state": letter.state, "reasons": letter.reasons,
+        "last_seen": letter.last_seen.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "times": letter.times, "state": letter.state, "reasons": letter.reasons,
+        "place": letter.place.as_ref().map(|(store, stream, sequence)| {
+            json!({ "store": store, "stream": stream, "sequence": sequence })
+        }),
     })
 }
 

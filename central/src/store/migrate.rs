@@ -5,8 +5,10 @@ use refinery::{Migration, Runner};
 use super::{Store, StoreError};
 
 /// Every migration in order: its name and its SQL.
-const MIGRATIONS: [(&str, &str); 1] =
-    [("V1__sales", include_str!("../../migrations/0001_sales.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("V1__sales", include_str!("../../migrations/0001_sales.sql")),
+    ("V2__registry", include_str!("../../migrations/0002_registry.sql")),
+];
 
 /// Why the schema is not up to date.
 #[derive(Debug, thiserror::Error)]

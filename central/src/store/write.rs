@@ -5,12 +5,15 @@
 //! second consumer of the same partition waits here and then finds that it was overtaken.
 
 mod ledger;
+mod letters;
+mod receipts;
+mod registry;
 mod rows;
 mod stock;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::ids::{MovementId, StoreId, StreamId};
 use shared::ledger::Standing;
 use shared::minute::StoreMinute;
@@ -19,6 +22,14 @@ use tokio_postgres::Transaction;
 
 use super::progress::LastRecord;
 use super::{Connection, StoreError};
+use crate::validate::delivered::Delivered;
+use crate::validate::registry::Registered;
+
+pub use letters::Replay;
+pub use registry::Changes;
+
+pub(super) use ledger::follow_gaps;
+pub(super) use letters::read as read_headers;
 
 /// A partition's step: from the offset that was read to the one after the last record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +62,8 @@ pub struct Known {
     pub standing: Standing,
     /// The hash that was accepted for it.
     pub hash: Option<[u8; 32]>,
+    /// The hash of the dead letter that it was set aside by.
+    pub aside: Option<[u8; 32]>,
 }
 
 /// A record with its verdict.
@@ -66,6 +79,8 @@ pub struct Judged<'a> {
     pub place: Option<Place>,
     /// The body, where it can be read.
     pub batch: Option<&'a StoreMinute>,
+    /// The dead letter that has the very same bytes.
+    pub letter: Option<i64>,
     /// The verdict.
     pub outcome: Outcome<'a>,
 }
@@ -77,7 +92,7 @@ pub enum Outcome<'a> {
     Accepted,
     /// It counts nothing.
     Duplicate,
-    /// It becomes a dead letter.
+    /// It becomes a dead letter, or joins the one with the same bytes.
     Refused(Letter<'a>),
 }
 
@@ -161,9 +176,35 @@ impl<'a> BatchWriter<'a> {
         stock::known(&self.transaction, movements).await
     }
 
-    /// Stores verdicts, dead letters, ledger and the rows of what counts.
-    pub async fn write(&self, records: &[Judged<'_>]) -> Result<(), StoreError> {
-        let letters = self.dead_letters(records).await?;
+    /// Returns what the registry says of these stores, and holds them until the end.
+    pub async fn known_stores(
+        &self,
+        stores: &BTreeSet<StoreId>,
+    ) -> Result<BTreeMap<StoreId, Registered>, StoreError> {
+        registry::known(&self.transaction, stores).await
+    }
+
+    /// Returns which receipts of these batches were delivered before.
+    pub async fn known_receipts(
+        &self,
+        batches: &[&StoreMinute],
+    ) -> Result<BTreeMap<StoreId, Delivered>, StoreError> {
+        receipts::known(&self.transaction, batches).await
+    }
+
+    /// Returns which of these records are dead letters that came again.
+    pub async fn known_letters(
+        &self,
+        replays: &[Replay<'_>],
+    ) -> Result<BTreeMap<usize, i64>, StoreError> {
+        letters::origins(&self.transaction, replays).await
+    }
+
+    /// Stores verdicts, dead letters, ledger, registry and the rows of what counts.
+    pub async fn write(&self, records: &[Judged<'_>], changes: &Changes) -> Result<(), StoreError> {
+        let letters = letters::write(&self.transaction, self.source, records).await?;
+        letters::close(&self.transaction, records).await?;
+        registry::write(&self.transaction, changes).await?;
         ledger::write(&self.transaction, self.source, records, &letters).await?;
         let accepted: Vec<(&Place, &StoreMinute)> = records
             .iter()
@@ -183,69 +224,5 @@ impl<'a> BatchWriter<'a> {
     /// Makes everything visible at once.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.transaction.commit().await.map_err(StoreError::on("commit"))
-    }
-
-    /// Stores dead letters and returns the number of each, in the order of the refused records.
-    async fn dead_letters(&self, records: &[Judged<'_>]) -> Result<Vec<i64>, StoreError> {
-        let mut ids = Vec::new();
-        for record in records {
-            let Outcome::Refused(letter) = &record.outcome else { continue };
-            let row = self
-                .transaction
-                .query_one(
-                    "INSERT INTO dead_letter (topic, topic_generation, partition, record_offset,
-                            record_key, headers, body, reasons, first_seen)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
-                    &[
-                        &self.source.topic,
-                        &self.source.generation,
-                        &record.partition,
-                        &record.offset,
-                        &letter.key,
-                        &headers(letter.headers),
-                        &letter.body,
-                        &letter.reasons,
-                        &letter.appended_at.utc(),
-                    ],
-                )
-                .await
-                .map_err(StoreError::on("keep a dead letter"))?;
-            ids.push(row.get(0));
-        }
-        Ok(ids)
-    }
-}
-
-/// Writes headers so that no byte is lost: text as text, anything else as hexadecimal digits.
-fn headers(found: &[(String, Vec<u8>)]) -> Value {
-    let part = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
-        _ => Err(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
-    };
-    let one = |(name, value): &(String, Vec<u8>)| {
-        let name = part(name.as_bytes()).unwrap_or_else(|hex| format!("hex:{hex}"));
-        match part(value) {
-            Ok(text) => json!({ "name": name, "value": text }),
-            Err(hex) => json!({ "name": name, "hex": hex }),
-        }
-    };
-    found.iter().map(one).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_keep_every_byte() {
-        let found = headers(&[
-            ("ce_id".to_owned(), b"1".to_vec()),
-            ("x".to_owned(), vec![0xff, 0x00]),
-            ("a\0".to_owned(), b"b\0".to_vec()),
-        ]);
-        assert_eq!(
-            found,
-            json!([{"name":"ce_id","value":"1"},{"name":"x","hex":"ff00"},{"name":"hex:6100","hex":"6200"}])
-        );
     }
 }

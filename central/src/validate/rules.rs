@@ -28,7 +28,7 @@ const COUNT_MAX: u64 = 1_000_000_000;
 /// The largest VAT rate in basis points.
 const VAT_BP_MAX: u32 = 100_000;
 /// The largest receipt number: ranges are stored half open in 64 bits.
-const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
+pub(crate) const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 
 /// A readable batch with what stands around it.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use crate::ingest_world::{Running, World};
 
-fn central(world: &World, arguments: &[&str]) -> Output {
+pub(crate) fn central(world: &World, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_central"))
         .arg("--config")
         .arg(&world.config_file)
@@ -13,7 +13,7 @@ fn central(world: &World, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 

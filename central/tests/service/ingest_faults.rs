@@ -59,7 +59,8 @@ async fn a_database_that_was_restored_is_filled_again() {
     world.until_judged(10).await;
     let restore =
         "TRUNCATE progress, batch, dead_letter, ledger, store_minute, till_vat, till_payment,
-        sale, article_day, stock_movement, stock, receipt_range, till_closing, loss, correction";
+        sale, article_day, stock_movement, stock, receipt_range, receipt_id, gap, till_closing, loss,
+        correction";
     world.sql.batch_execute(restore).await.unwrap();
     world
         .number(

@@ -16,6 +16,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use shared::ids::{Sequence, StoreId, StreamId};
 use shared::minute::StoreMinute;
+use shared::ranges::Ranges;
 use shared::time::{BusinessDay, Clock, Timestamp};
 use shared::topics::Topic;
 use shared::wire::{encode, store_minute_headers};
@@ -86,6 +87,12 @@ impl World {
         for (line, movement) in batch.stock.iter_mut().enumerate() {
             movement.id = format!("D-{store}-{sequence}/{line}").parse().unwrap();
             movement.occurred_at = batch.minute.start().plus(Duration::from_secs(12));
+        }
+        // Ten numbers a sequence: no receipt of a till comes twice.
+        for till in &mut batch.tills {
+            till.receipts = moved(&till.receipts, 10 * sequence);
+            till.numbers_without_sale = moved(&till.numbers_without_sale, 10 * sequence);
+            till.receipt_ids = vec![format!("A-{sequence}").parse().unwrap()];
         }
         for (line, loss) in batch.losses.iter_mut().enumerate() {
             loss.id = format!("L-{store}-{sequence}/{line}").parse().unwrap();
@@ -169,6 +176,10 @@ impl World {
             assert_eq!(self.number(sql).await, wanted, "{sql}");
         }
     }
+}
+
+fn moved(numbers: &Ranges, by: u64) -> Ranges {
+    numbers.iter().flat_map(|(first, last)| first..=last).map(|number| number + by).collect()
 }
 
 /// A service in this process.
@@ -257,7 +268,7 @@ fn config_text(stack: &Stack, prefix: &str, database: &TestDatabase) -> String {
          replication_factor = 1\npartitions = 3\n\
          [postgres]\nhost = \"localhost\"\nport = {pg}\ndatabase = \"{database}\"\nuser = \"{user}\"\n\
          password_file = {password:?}\nca = {ca:?}\n\
-         [lake]\npath = \"lake\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n",
+         [lake]\npath = \"lake\"\n[judge]\nunknown_stores = \"add\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n",
         brokers = stack.brokers(),
         ca = own.ca,
         certificate = own.certificate,

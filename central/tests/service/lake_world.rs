@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use central::config::{Config, HttpConfig, JudgeConfig, KafkaConfig, LakeConfig, PostgresConfig};
+use central::config::{
+    Config, HttpConfig, JudgeConfig, KafkaConfig, LakeConfig, PostgresConfig, UnknownStores,
+};
 use central::store::Store;
 use fakes::postgres::client;
 use fakes::stack::Stack;
@@ -241,7 +243,7 @@ fn config(stack: &Stack, prefix: &str, own: (&TestDatabase, &std::path::Path)) -
             upkeep_minutes: 60,
             options: BTreeMap::new(),
         },
-        judge: JudgeConfig { oldest_business_day: None },
+        judge: JudgeConfig { oldest_business_day: None, unknown_stores: UnknownStores::Refuse },
         http: HttpConfig { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)) },
     }
 }

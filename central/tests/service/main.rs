@@ -3,12 +3,16 @@
 #![allow(clippy::print_stdout, reason = "a test prints its seed, and that it was skipped")]
 
 mod cli;
+mod dead_letters;
 mod ingest;
 mod ingest_faults;
 mod ingest_world;
+mod judge_fuzz;
 mod lake;
 mod lake_tables;
 mod lake_world;
 mod pipeline;
+mod poison;
 mod reconcile;
+mod registry;
 mod stock;

@@ -322,7 +322,7 @@ impl Chain {
             "{clock}[kafka]\nbrokers = {brokers:?}\ntopic_prefix = {prefix:?}\ngroup_prefix = {group:?}\nca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\
              admin_brokers = {brokers:?}\nadmin_certificate = {admin_certificate:?}\nadmin_key = {admin_key:?}\nreplication_factor = 1\n\
              [postgres]\nhost = \"localhost\"\nport = {port}\ndatabase = {database:?}\nuser = {user:?}\npassword_file = {password:?}\nca = {database_ca:?}\n\
-             [lake]\npath = {lake:?}\nflush_seconds = 1\n[judge]\noldest_business_day = \"2017-01-01\"\n[http]\nlisten = \"127.0.0.1:0\"\n",
+             [lake]\npath = {lake:?}\nflush_seconds = 1\n[judge]\noldest_business_day = \"2017-01-01\"\nunknown_stores = \"add\"\n[http]\nlisten = \"127.0.0.1:0\"\n",
             brokers = stack.brokers(),
             prefix = self.prefix(),
             group = format!("{}central", self.prefix()),

@@ -271,6 +271,7 @@ struct Lake {
 #[derive(Serialize)]
 struct Judge {
     oldest_business_day: &'static str,
+    unknown_stores: &'static str,
 }
 
 #[derive(Serialize)]
@@ -304,7 +305,7 @@ impl Central {
                 ca: own.ca,
             },
             lake: Lake { path: layout.lake(), flush_seconds: FLUSH_SECONDS },
-            judge: Judge { oldest_business_day: OLDEST_BUSINESS_DAY },
+            judge: Judge { oldest_business_day: OLDEST_BUSINESS_DAY, unknown_stores: "add" },
             http: Http { listen: format!("127.0.0.1:{}", state.ports.central_http) },
         }
     }

@@ -86,6 +86,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("central", "kafka_protocol", &["src/topics", "src/kafka/admin"]),
     ("central", "deltalake", &["src/lake"]),
     ("central", "axum", &["src/serve"]),
+    ("central", "data_encoding", &["src/cli/deadletters"]),
     ("central", "prometheus_client", &["src/status"]),
     ("central", "refinery", &["src/store"]),
     ("central", "deadpool_postgres", &["src/store"]),

@@ -1,7 +1,9 @@
 //! Verdicts by coordinates and the ledger by stream.
 
+use chrono::{DateTime, Utc};
 use shared::ledger::Standing;
 use tokio_postgres::{Row, Transaction};
+use uuid::Uuid;
 
 use super::{Judged, Known, Outcome, Place, Source};
 use crate::store::StoreError;
@@ -16,17 +18,17 @@ pub(super) async fn known(
     let sequences: Vec<i64> = places.iter().map(|place| place.sequence).collect();
     let rows = transaction
         .query(
-            "SELECT coalesce(l.accepted @> q.sequence, false), b.hash, r.dead_letter_id
+            "SELECT coalesce(l.accepted @> q.sequence, false), b.hash, r.dead_letter_id, r.hash
              FROM unnest($1::text[], $2::uuid[], $3::bigint[]) WITH ORDINALITY
                   q(store_id, stream_id, sequence, n)
              LEFT JOIN ledger l USING (store_id, stream_id)
              LEFT JOIN batch b ON b.store_id = q.store_id AND b.stream_id = q.stream_id
                   AND b.sequence = q.sequence AND b.verdict = 'accepted'
              LEFT JOIN LATERAL (
-                  SELECT max(a.dead_letter_id) AS dead_letter_id FROM batch a
+                  SELECT a.dead_letter_id, a.hash FROM batch a
                   WHERE l.set_aside @> q.sequence AND a.store_id = q.store_id
                     AND a.stream_id = q.stream_id AND a.sequence = q.sequence
-                    AND a.verdict = 'refused') r ON true
+                    AND a.verdict = 'refused' ORDER BY a.dead_letter_id DESC LIMIT 1) r ON true
              ORDER BY q.n",
             &[&stores, &streams, &sequences],
         )
@@ -36,13 +38,13 @@ pub(super) async fn known(
 }
 
 fn known_row(row: &Row) -> Known {
-    let hash = row.get::<_, Option<Vec<u8>>>(1).and_then(|hash| hash.try_into().ok());
+    let hash = |at| row.get::<_, Option<Vec<u8>>>(at).and_then(|hash| hash.try_into().ok());
     let standing = match (row.get(0), row.get(2)) {
         (true, _) => Standing::Accepted,
         (false, Some(letter)) => Standing::SetAside(letter),
         (false, None) => Standing::Missing,
     };
-    Known { standing, hash }
+    Known { standing, hash: hash(1), aside: hash(3) }
 }
 
 /// Stores one row for each record and adds each place to its stream's ledger.
@@ -94,15 +96,17 @@ async fn write_verdicts(
         records.iter().map(|one| one.batch.map(|batch| batch.minute.start().utc())).collect();
     let days: Vec<_> =
         records.iter().map(|one| one.batch.map(|batch| batch.business_day.date())).collect();
+    let through: Vec<_> = records.iter().map(through).collect();
     let kinds: Vec<_> =
         records.iter().map(|one| one.batch.map(|batch| batch.kind.as_str())).collect();
     transaction
         .execute(
             "INSERT INTO batch (topic_generation, partition, record_offset, store_id, stream_id,
-                    sequence, verdict, hash, minute, business_day, kind, dead_letter_id)
+                    sequence, verdict, hash, minute, business_day, kind, dead_letter_id,
+                    complete_through)
              SELECT $1, * FROM unnest($2::int[], $3::bigint[], $4::text[], $5::uuid[],
                     $6::bigint[], $7::text[], $8::bytea[], $9::timestamptz[], $10::date[],
-                    $11::text[], $12::bigint[])",
+                    $11::text[], $12::bigint[], $13::timestamptz[])",
             &[
                 &source.generation,
                 &partitions,
@@ -116,6 +120,7 @@ async fn write_verdicts(
                 &days,
                 &kinds,
                 &letter_ids,
+                &through,
             ],
         )
         .await
@@ -135,15 +140,9 @@ async fn write_ledger(
     let sequences: Vec<i64> = judged.iter().map(|(_, place)| place.sequence).collect();
     let counts: Vec<bool> =
         judged.iter().map(|(one, _)| !matches!(one.outcome, Outcome::Refused(_))).collect();
-    let through: Vec<_> = judged
-        .iter()
-        .map(|(one, _)| {
-            let told = one.batch.filter(|_| !matches!(one.outcome, Outcome::Refused(_)))?;
-            told.complete_through.map(|minute| minute.start().utc())
-        })
-        .collect();
-    transaction
-        .execute(
+    let through: Vec<_> = judged.iter().map(|(one, _)| through(one)).collect();
+    let rows = transaction
+        .query(
             "INSERT INTO ledger AS l
                     (store_id, stream_id, highest_sequence, accepted, set_aside, complete_through)
              SELECT store_id, stream_id, highest, accepted, set_aside - accepted, through FROM (
@@ -158,11 +157,55 @@ async fn write_ledger(
                  highest_sequence = greatest(l.highest_sequence, excluded.highest_sequence),
                  accepted = l.accepted + excluded.accepted,
                  set_aside = l.set_aside + excluded.set_aside - l.accepted - excluded.accepted,
+                 given_up = l.given_up - excluded.accepted - excluded.set_aside,
                  complete_through = greatest(l.complete_through, excluded.complete_through),
-                 last_seen = now()",
+                 last_seen = now()
+             RETURNING l.store_id, l.stream_id, NOT isempty(l.missing) OR EXISTS (
+                 SELECT FROM gap g WHERE g.store_id = l.store_id AND g.stream_id = l.stream_id)",
             &[&stores, &streams, &sequences, &counts, &through],
         )
         .await
         .map_err(StoreError::on("write the ledger"))?;
+    let holed = rows.iter().filter(|row| row.get(2)).map(|row| (row.get(0), row.get(1)));
+    follow_gaps(transaction, holed.collect()).await
+}
+
+/// Returns through which minute a batch that counts says that its store is complete.
+fn through(one: &Judged<'_>) -> Option<DateTime<Utc>> {
+    let told = one.batch.filter(|_| !matches!(one.outcome, Outcome::Refused(_)))?;
+    told.complete_through.map(|minute| minute.start().utc())
+}
+
+/// Lets the list of gaps follow the ledger of some streams; what is left of a gap keeps its age.
+pub(in crate::store) async fn follow_gaps(
+    transaction: &Transaction<'_>,
+    streams: Vec<(String, Uuid)>,
+) -> Result<(), StoreError> {
+    if streams.is_empty() {
+        return Ok(());
+    }
+    let (stores, streams): (Vec<String>, Vec<Uuid>) = streams.into_iter().unzip();
+    transaction
+        .execute(
+            "WITH asked AS (SELECT * FROM unnest($1::text[], $2::uuid[]) q(store_id, stream_id)),
+             missing AS (SELECT store_id, stream_id, unnest(missing) AS sequences
+                         FROM ledger JOIN asked USING (store_id, stream_id)),
+             gone AS (DELETE FROM gap g USING asked q
+                      WHERE (g.store_id, g.stream_id) = (q.store_id, q.stream_id)
+                        AND NOT EXISTS (SELECT FROM missing m
+                            WHERE (m.store_id, m.stream_id, m.sequences)
+                                = (g.store_id, g.stream_id, g.sequences))
+                      RETURNING g.*)
+             INSERT INTO gap (store_id, stream_id, sequences, since)
+             SELECT m.store_id, m.stream_id, m.sequences, coalesce(
+                 (SELECT min(g.since) FROM gone g WHERE g.store_id = m.store_id
+                     AND g.stream_id = m.stream_id AND g.sequences && m.sequences), now())
+             FROM missing m WHERE NOT EXISTS (SELECT FROM gap g
+                 WHERE (m.store_id, m.stream_id, m.sequences)
+                     = (g.store_id, g.stream_id, g.sequences))",
+            &[&stores, &streams],
+        )
+        .await
+        .map_err(StoreError::on("follow the gaps"))?;
     Ok(())
 }

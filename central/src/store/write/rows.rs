@@ -6,12 +6,11 @@ use std::pin::pin;
 use serde::Serialize;
 use serde_json::Value;
 use shared::minute::{StoreMinute, TillMinute};
-use shared::ranges::Ranges;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Transaction};
 
-use super::Place;
+use super::{Place, receipts};
 use crate::store::StoreError;
 
 /// A batch that counts, at its place.
@@ -55,7 +54,7 @@ pub(super) async fn write(
     write_tills(transaction, accepted).await.map_err(StoreError::on("store the tills' totals"))?;
     write_vat(transaction, accepted).await.map_err(StoreError::on("store VAT"))?;
     write_payments(transaction, accepted).await.map_err(StoreError::on("store payments"))?;
-    write_ranges(transaction, accepted).await.map_err(StoreError::on("store receipt numbers"))?;
+    receipts::write(transaction, accepted).await.map_err(StoreError::on("store receipts"))?;
     write_sales(transaction, accepted).await.map_err(StoreError::on("store sales"))?;
     write_closings(transaction, accepted).await.map_err(StoreError::on("store closings"))?;
     write_losses(transaction, accepted).await.map_err(StoreError::on("store losses"))?;
@@ -81,7 +80,7 @@ fn json<T: Serialize>(part: &T) -> Value {
 }
 
 /// Numbers the tills' rows over the whole batch.
-fn tills<'a>(
+pub(super) fn tills<'a>(
     accepted: &'a [Accepted<'a>],
 ) -> impl Iterator<Item = (Accepted<'a>, usize, &'a TillMinute)> {
     accepted.iter().flat_map(|&(place, batch)| {
@@ -245,42 +244,6 @@ async fn write_payments(
         rows.collect(),
     )
     .await
-}
-
-/// Writes ranges as Postgres writes a multirange.
-fn multirange(ranges: &Ranges) -> String {
-    let parts: Vec<String> =
-        ranges.iter().map(|(first, last)| format!("[{first},{last}]")).collect();
-    format!("{{{}}}", parts.join(","))
-}
-
-async fn write_ranges(
-    transaction: &Transaction<'_>,
-    accepted: &[Accepted<'_>],
-) -> Result<(), Error> {
-    let rows: Vec<_> = tills(accepted).collect();
-    let stores: Vec<&str> = rows.iter().map(|((place, _), ..)| place.store.as_str()).collect();
-    let streams: Vec<_> = rows.iter().map(|((place, _), ..)| place.stream.as_uuid()).collect();
-    let tills: Vec<&str> = rows.iter().map(|(.., till)| till.till.as_str()).collect();
-    let series: Vec<&str> = rows.iter().map(|(.., till)| till.series.as_str()).collect();
-    let receipts: Vec<String> = rows.iter().map(|(.., till)| multirange(&till.receipts)).collect();
-    let others: Vec<String> =
-        rows.iter().map(|(.., till)| multirange(&till.numbers_without_sale)).collect();
-    transaction
-        .execute(
-            "INSERT INTO receipt_range AS r (store_id, till, series, stream_id, receipts, without_sale)
-             SELECT store_id, till, series, stream_id, range_agg(receipts::int8multirange),
-                    range_agg(others::int8multirange)
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[])
-                  q(store_id, till, series, stream_id, receipts, others)
-             GROUP BY store_id, till, series, stream_id ORDER BY store_id, till, series, stream_id
-             ON CONFLICT (store_id, till, series, stream_id) DO UPDATE SET
-                 receipts = r.receipts + excluded.receipts,
-                 without_sale = r.without_sale + excluded.without_sale",
-            &[&stores, &tills, &series, &streams, &receipts, &others],
-        )
-        .await
-        .map(|_| ())
 }
 
 const INCOMING_SALES: &str =
