@@ -1,10 +1,12 @@
 //! What Postgres holds, by what it is for. This folder alone names tokio-postgres, its pool and
 //! the migrations; everything in it is set-based, one transaction per consumed batch.
 
+pub mod closings;
 mod days;
 pub mod dead_letters;
 mod health;
 mod migrate;
+pub mod numbers;
 pub mod progress;
 pub mod totals;
 pub mod verdicts;

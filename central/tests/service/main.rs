@@ -11,4 +11,5 @@ mod lake_tables;
 mod lake_world;
 mod pipeline;
 mod reconcile;
+mod reconcile_tills;
 mod stock;
