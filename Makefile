@@ -1,12 +1,13 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo large poison
+.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo judge large poison
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
 CASES ?= 10000
 HOURS ?= 24
 PARTS ?=
+INPUTS ?= 100000
 MEGABYTES ?= 1024
 RECORDS ?= 10000
 
@@ -50,12 +51,11 @@ fulldisk: setup ## every write of the agent fails once, full disks and small quo
 crash: setup ## every state that a power cut may leave of a recorded agent, CASES=n of them; SEED=n draws the same cuts
 	@CASES=$(CASES) $(if $(SEED),SEED=$(SEED)) cargo test --locked --package edge-agent --test agent power:: -- --nocapture --test-threads=1
 
-fuzz: setup ## every decoder and the judge against damaged and random bytes, SECONDS=n each
-	@FUZZ_SECONDS=$(SECONDS) cargo test --locked --workspace --test formats
-	@FUZZ_SECONDS=$(SECONDS) cargo test --locked -p central --test service fuzz_
+judge: setup ## the centre's judge against INPUTS=n damaged records
+	@INPUTS=$(INPUTS) cargo test --locked --workspace --test service judge_fuzz
 
 poison: setup ## what one bad record among RECORDS=10000 costs its neighbours
-	@RECORDS=$(RECORDS) cargo test --locked -p central --test service poison -- --nocapture
+	@RECORDS=$(RECORDS) cargo test --locked --workspace --test service poison -- --nocapture
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

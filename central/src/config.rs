@@ -31,6 +31,8 @@
 //! [judge]
 //! oldest_business_day = "2017-01-01" # default: 400 days before a record's arrival
 //! unknown_stores = "refuse"          # default; "add" lets a store's first good record add it
+//! [reconcile]
+//! every_minutes = 60                 # default; between comparisons of the role, of the real clock
 //! [http]
 //! listen = "127.0.0.1:9404"          # default
 //! ```
@@ -59,6 +61,8 @@ pub struct Config {
     pub lake: LakeConfig,
     /// What the judge is told.
     pub judge: JudgeConfig,
+    /// When the role compares.
+    pub reconcile: ReconcileConfig,
     /// Where health and metrics are served.
     pub http: HttpConfig,
 }
@@ -159,6 +163,13 @@ impl std::str::FromStr for UnknownStores {
     }
 }
 
+/// When the role compares.
+#[derive(Debug, Clone, Copy)]
+pub struct ReconcileConfig {
+    /// Minutes between two comparisons, of the real clock.
+    pub every_minutes: u64,
+}
+
 /// Where health and metrics are served.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
@@ -221,6 +232,7 @@ fn read(mut root: Section, faults: &mut Faults) -> Option<Config> {
     let postgres = read_postgres(root.section("postgres", faults), faults);
     let lake = read_lake(root.section("lake", faults), faults);
     let judge = read_judge(root.optional_section("judge", faults), faults);
+    let reconcile = read_reconcile(root.optional_section("reconcile", faults), faults);
     let http = read_http(root.optional_section("http", faults), faults);
     root.finish(faults);
     Some(Config {
@@ -229,6 +241,7 @@ fn read(mut root: Section, faults: &mut Faults) -> Option<Config> {
         postgres: postgres?,
         lake: lake?,
         judge: judge?,
+        reconcile: reconcile?,
         http: http?,
     })
 }
@@ -325,6 +338,12 @@ fn read_judge(mut section: Section, faults: &mut Faults) -> Option<JudgeConfig> 
     Some(JudgeConfig { oldest_business_day: oldest?, unknown_stores: unknown?.unwrap_or_default() })
 }
 
+fn read_reconcile(mut section: Section, faults: &mut Faults) -> Option<ReconcileConfig> {
+    let every_minutes = section.number("every_minutes", 1..=10_080, 60, faults);
+    section.finish(faults);
+    Some(ReconcileConfig { every_minutes: u64::try_from(every_minutes?).ok()? })
+}
+
 fn read_http(mut section: Section, faults: &mut Faults) -> Option<HttpConfig> {
     let listen = section.optional_parsed("listen", "\"127.0.0.1:9404\"", faults);
     section.finish(faults);
@@ -376,6 +395,7 @@ mod tests {
         assert_eq!((config.kafka.replication_factor, config.kafka.partitions), (3, 12));
         assert_eq!(config.postgres.port, 5432);
         assert_eq!(config.http.listen.port(), 9404);
+        assert_eq!(config.reconcile.every_minutes, 60);
         assert_eq!(config.judge.oldest_business_day, None);
         assert_eq!(config.judge.unknown_stores, UnknownStores::Refuse);
         assert!(Path::new(&config.lake.path).is_absolute());

@@ -40,6 +40,8 @@ pub enum Role {
     Ingest,
     /// Brings what counts into the warehouse.
     Lake,
+    /// Compares all places again and again.
+    Reconcile,
 }
 
 /// Runs the roles until `shutdown`, then lets each finish what it has in hand.
@@ -68,6 +70,10 @@ pub async fn run(
             }),
             Role::Lake => tasks.spawn(async move {
                 lake::run(&config, store, end).await.context("the role lake ended")
+            }),
+            Role::Reconcile => tasks.spawn(async move {
+                reconcile::role::run(&config, &status, end).await;
+                Ok(())
             }),
         };
     }

@@ -1,11 +1,14 @@
 //! The proof that every place holds the same: the accepted batches in the topic, the views and the
 //! kept sums in Postgres, the tables of the lake; receipts, lines, quantities and cents per store and
-//! business day. Where two differ it looks again at that day alone, per minute and till.
+//! business day. Where two differ it looks again at that day alone, per minute and till. Beside that
+//! it compares what tills said at their closings, and looks for receipt numbers that are missing or
+//! there twice.
 //!
 //! It may run beside everything else: all places are cut where the lake's own identifiers are, so
 //! what arrives meanwhile belongs to no side. It changes nothing.
 
 mod compare;
+pub mod role;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -21,6 +24,8 @@ use crate::lake::schema::LakeTable;
 use crate::lake::storage::Storage;
 use crate::lake::totals::{TableTotals, TotalsError};
 use crate::lake::{self, LakeError};
+use crate::store::closings::Closings;
+use crate::store::numbers::ReceiptNumbers;
 use crate::store::totals::{ArticleDifference, Cut, Question};
 use crate::store::{Store, StoreError};
 use compare::Sides;
@@ -62,10 +67,42 @@ pub struct Order {
     pub wait: Duration,
 }
 
+/// A kind of difference, the gravest first. Each has an exit status of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Kafka, Postgres and the lake do not hold the same.
+    Places,
+    /// Sums kept per article and day are not those of their rows.
+    KeptSums,
+    /// Records are not what was judged, or the lake does not catch up.
+    Records,
+    /// A till's closing says something else than its receipts.
+    Closings,
+    /// Receipt numbers are missing or there twice.
+    ReceiptNumbers,
+}
+
+impl Kind {
+    /// All kinds, the gravest first.
+    pub const ALL: [Self; 5] =
+        [Self::Places, Self::KeptSums, Self::Records, Self::Closings, Self::ReceiptNumbers];
+
+    /// The name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Places => "places",
+            Self::KeptSums => "kept_sums",
+            Self::Records => "records",
+            Self::Closings => "closings",
+            Self::ReceiptNumbers => "receipt_numbers",
+        }
+    }
+}
+
 /// What was found.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// True where everything is equal.
+    /// True where nothing of any kind was found.
     pub equal: bool,
     /// Records in the topic up to where they are judged.
     pub records: u64,
@@ -85,8 +122,30 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// Article days whose kept sums are not those of their rows.
     pub article_days: Vec<ArticleDifference>,
+    /// Closings of tills beside their receipts.
+    pub closings: Closings,
+    /// Receipt numbers that are missing or there twice.
+    pub receipt_numbers: Vec<ReceiptNumbers>,
     /// What else is wrong: records that are not what was judged, a lake that does not catch up.
     pub faults: Vec<String>,
+}
+
+impl Report {
+    /// Returns how many differences of a kind were found.
+    pub fn found(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Places => self.differing_days,
+            Kind::KeptSums => self.article_days.len(),
+            Kind::Records => self.faults.len(),
+            Kind::Closings => self.closings.differing,
+            Kind::ReceiptNumbers => self.receipt_numbers.len(),
+        }
+    }
+
+    /// Returns the gravest kind of difference that was found.
+    pub fn gravest(&self) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|&kind| self.found(kind) > 0)
+    }
 }
 
 /// Compares all places.
@@ -104,9 +163,11 @@ pub async fn reconcile(config: &Config, order: &Order) -> Result<Report, Reconci
     let differences = places.look_closer(&lake, &sides, &differing).await?;
     let article_days = places.store.article_day_differences(&order.scope).await;
     let article_days = article_days.map_err(ReconcileError::Store)?;
+    let closings = places.store.compare_closings(&order.scope).await;
+    let receipt_numbers = places.store.receipt_numbers(&order.scope).await;
     faults.extend(topic.faults);
-    Ok(Report {
-        equal: differing.is_empty() && article_days.is_empty() && faults.is_empty(),
+    let mut report = Report {
+        equal: false,
         records: topic.records,
         accepted: topic.accepted,
         days_no_longer_in_kafka: sides.forgotten.len(),
@@ -116,8 +177,12 @@ pub async fn reconcile(config: &Config, order: &Order) -> Result<Report, Reconci
         differing_days: differing.len(),
         differences,
         article_days,
+        closings: closings.map_err(ReconcileError::Store)?,
+        receipt_numbers: receipt_numbers.map_err(ReconcileError::Store)?,
         faults,
-    })
+    };
+    report.equal = report.gravest().is_none();
+    Ok(report)
 }
 
 /// How the places are reached, and up to where they are compared at most.

@@ -20,6 +20,11 @@ struct VerdictLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PartitionLabel {
     partition: i32,
 }
@@ -37,6 +42,8 @@ pub struct Status {
     batch_seconds: Histogram,
     batch_records: Histogram,
     store_failures: Counter<u64, AtomicU64>,
+    differences: Family<KindLabel, Gauge>,
+    compared_at: Gauge,
     state: Mutex<State>,
 }
 
@@ -77,6 +84,8 @@ impl Status {
             batch_seconds: Histogram::new(exponential_buckets(0.002, 2.0, 14)),
             batch_records: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             store_failures: Counter::default(),
+            differences: Family::default(),
+            compared_at: Gauge::default(),
             state: Mutex::default(),
         };
         status.register();
@@ -103,6 +112,10 @@ impl Status {
         to.register("batch_records", "Records in a batch", self.batch_records.clone());
         let help = "Transactions that failed and were tried again";
         to.register("store_failures", help, self.store_failures.clone());
+        let help = "What the last comparison found, by kind";
+        to.register("reconcile_differences", help, self.differences.clone());
+        let help = "When the last comparison ended, in seconds since 1970; 0 before the first";
+        to.register("reconcile_ended_timestamp_seconds", help, self.compared_at.clone());
     }
 
     fn state_mut(&self) -> MutexGuard<'_, State> {
@@ -172,6 +185,17 @@ impl Status {
     pub fn set_set_aside(&self, dead_letters: i64, open_breakers: i64) {
         self.dead_letters.set(dead_letters);
         self.open_breakers.set(open_breakers);
+    }
+
+    /// Notes how many differences of a kind the last comparison found.
+    pub fn set_differences(&self, kind: &'static str, found: usize) {
+        let found = i64::try_from(found).unwrap_or(i64::MAX);
+        self.differences.get_or_create(&KindLabel { kind }).set(found);
+    }
+
+    /// Notes when a comparison ended.
+    pub fn set_compared_at(&self, seconds_since_1970: i64) {
+        self.compared_at.set(seconds_since_1970);
     }
 
     /// Writes every counter as Prometheus reads it.

@@ -2,10 +2,12 @@
 //! the migrations; everything in it is set-based, one transaction per consumed batch.
 
 pub mod audit;
+pub mod closings;
 mod days;
 pub mod dead_letters;
 mod health;
 mod migrate;
+pub mod numbers;
 pub mod progress;
 pub mod registry;
 pub mod streams;

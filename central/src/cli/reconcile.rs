@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use shared::log::Chain;
+
 use super::{ReconcileArguments, out};
 use crate::config::Config;
 use crate::figures::{Figures, Scope};
-use crate::reconcile::{Order, Report, reconcile};
+use crate::reconcile::{Kind, Order, Report, reconcile};
 
-/// Ends with 0 where everything is equal, else with 1.
+/// Ends with 0 where everything is equal, else with the status of the gravest kind of difference;
+/// with 2 where nothing could be compared.
 pub(crate) async fn run(
     config: &Config,
     arguments: ReconcileArguments,
@@ -17,13 +20,29 @@ pub(crate) async fn run(
         scope: Scope { store: arguments.store, day: arguments.day },
         wait: Duration::from_secs(arguments.wait_seconds),
     };
-    let report = reconcile(config, &order).await?;
+    let report = match reconcile(config, &order).await {
+        Ok(report) => report,
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "nothing was compared");
+            return Ok(ExitCode::from(2));
+        }
+    };
     if arguments.style.json {
         out::line(serde_json::to_string(&report)?)?;
     } else {
         write(&report)?;
     }
-    Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report.gravest().map_or(ExitCode::SUCCESS, |kind| ExitCode::from(status(kind))))
+}
+
+fn status(kind: Kind) -> u8 {
+    match kind {
+        Kind::Places => 1,
+        Kind::KeptSums => 3,
+        Kind::Records => 4,
+        Kind::Closings => 5,
+        Kind::ReceiptNumbers => 6,
+    }
 }
 
 fn write(report: &Report) -> std::io::Result<()> {
@@ -58,7 +77,22 @@ fn write(report: &Report) -> std::io::Result<()> {
             one.place
         ))?;
     }
+    write_tills(report)?;
     out::line(verdict(report))
+}
+
+fn write_tills(report: &Report) -> std::io::Result<()> {
+    let closings = &report.closings;
+    if closings.equal + closings.undecided + closings.differing > 0 {
+        out::line(format_args!(
+            "{} closings of tills equal their receipts, {} differ, {} cannot be compared to the cent",
+            closings.equal, closings.differing, closings.undecided
+        ))?;
+    }
+    for difference in &closings.differences {
+        out::line(difference)?;
+    }
+    report.receipt_numbers.iter().try_for_each(out::line)
 }
 
 fn verdict(report: &Report) -> String {
@@ -66,10 +100,13 @@ fn verdict(report: &Report) -> String {
         return "EQUAL".to_owned();
     }
     format!(
-        "DIFFERENT: {} days of stores, {} article days, {} other faults",
+        "DIFFERENT: {} days of stores, {} article days, {} other faults, {} closings, \
+         {} runs of receipt numbers",
         report.differing_days,
         report.article_days.len(),
-        report.faults.len()
+        report.faults.len(),
+        report.closings.differing,
+        report.receipt_numbers.len()
     )
 }
 

@@ -216,7 +216,7 @@ async fn part_rows(
         .map_err(StoreError::on("sum up its views"))
 }
 
-fn parameters(scope: &Scope) -> (Option<String>, Option<NaiveDate>) {
+pub(super) fn parameters(scope: &Scope) -> (Option<String>, Option<NaiveDate>) {
     (scope.store.as_ref().map(|store| store.as_str().to_owned()), scope.day.map(BusinessDay::date))
 }
 

@@ -1,11 +1,10 @@
 //! Whatever bytes a record has, the judge answers, answers the same again, and lets nothing pass whose
-//! sums are wrong. `make fuzz SECONDS=n` runs it for so long.
-
-use std::time::Duration;
+//! sums are wrong. `make judge INPUTS=n` tries so many.
 
 use central::validate::delivered::Delivered;
 use central::validate::registry::{Registered, UnknownStores};
 use central::validate::{Limits, Remembered, Submission, Verdict, content, verdict};
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use shared::ledger::Standing;
 use shared::minute::StoreMinute;
@@ -13,19 +12,20 @@ use shared::time::Timestamp;
 use shared::wire::store_minute_headers;
 
 /// Inputs that are judged in `make test`: some seconds in a debug build.
-const INPUTS: usize = 3000;
+const INPUTS: u32 = 3000;
 const GOOD: &str = include_str!("../../../shared/tests/shared/golden/store-minute.full.json");
 
 #[test]
-fn fuzz_judge() {
-    let target = bolero::check!();
-    match std::env::var("FUZZ_SECONDS") {
-        Ok(text) => {
-            let span = Duration::from_secs(text.parse().expect("FUZZ_SECONDS is a number"));
-            target.with_test_time(span).for_each(judge);
-        }
-        Err(_) => target.with_iterations(INPUTS).for_each(judge),
-    }
+fn the_judge_answers_whatever_comes() {
+    let inputs = std::env::var("INPUTS").map_or(INPUTS, |text| text.parse().expect("a number"));
+    let config = Config { cases: inputs, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let bytes = proptest::collection::vec(proptest::num::u8::ANY, 0..256);
+    let judged = runner.run(&bytes, |input| {
+        judge(&input);
+        Ok(())
+    });
+    judged.unwrap();
 }
 
 /// A record made of the input: its bytes as they are, or our good record with damage done to it.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use central::config::{
-    Config, HttpConfig, JudgeConfig, KafkaConfig, LakeConfig, PostgresConfig, UnknownStores,
+    Config, HttpConfig, JudgeConfig, KafkaConfig, LakeConfig, PostgresConfig, ReconcileConfig,
+    UnknownStores,
 };
 use central::store::Store;
 use fakes::postgres::client;
@@ -15,12 +16,16 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use shared::ids::{Sequence, StoreId, StreamId};
 use shared::minute::StoreMinute;
+use shared::ranges::Ranges;
 use shared::time::{Clock, Timestamp};
 use shared::topics::Topic;
 use shared::wire::{encode, record_hash, store_minute_headers};
 
 /// How long anything may take before the test fails.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// Receipt numbers that a batch takes, with and without a sale.
+pub(crate) const NUMBERS: u64 = 6;
 
 /// Where a record lies.
 #[derive(Debug, Clone)]
@@ -69,7 +74,7 @@ impl World {
         }
     }
 
-    /// Makes a batch of a store; each sequence is a minute of its own.
+    /// Makes a batch of a store; each sequence is a minute of its own, with the next receipt numbers.
     pub(crate) fn batch(&self, store: &str, sequence: u64) -> StoreMinute {
         let mut batch: StoreMinute = serde_json::from_str(include_str!(
             "../../../shared/tests/shared/golden/store-minute.full.json"
@@ -80,6 +85,11 @@ impl World {
         batch.sequence = Sequence::new(sequence).unwrap();
         let minute = batch.minute.start().plus(Duration::from_secs(60 * sequence));
         batch.minute = minute.minute();
+        for till in &mut batch.tills {
+            let later = |ranges: &Ranges| shifted(ranges, NUMBERS * (sequence - 1));
+            till.receipts = later(&till.receipts);
+            till.numbers_without_sale = later(&till.numbers_without_sale);
+        }
         for (line, movement) in batch.stock.iter_mut().enumerate() {
             movement.id = format!("D-{store}-{sequence}/{line}").parse().unwrap();
         }
@@ -244,6 +254,13 @@ fn config(stack: &Stack, prefix: &str, own: (&TestDatabase, &std::path::Path)) -
             options: BTreeMap::new(),
         },
         judge: JudgeConfig { oldest_business_day: None, unknown_stores: UnknownStores::Refuse },
+        reconcile: ReconcileConfig { every_minutes: 60 },
         http: HttpConfig { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)) },
     }
+}
+
+fn shifted(ranges: &Ranges, by: u64) -> Ranges {
+    let mut later = Ranges::new();
+    ranges.iter().for_each(|(first, last)| later.insert_range(first + by, last + by));
+    later
 }

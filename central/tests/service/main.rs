@@ -14,5 +14,6 @@ mod lake_world;
 mod pipeline;
 mod poison;
 mod reconcile;
+mod reconcile_tills;
 mod registry;
 mod stock;

@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &[Room])] = &[
             ("store", &["config", "validate"]),
             ("ingest", &["config", "kafka", "validate", "store", "serve"]),
             ("lake", &["config", "kafka", "store", "serve"]),
-            ("reconcile", &["config", "kafka", "store", "lake"]),
+            ("reconcile", &["config", "kafka", "store", "lake", "serve"]),
             ("serve", &["config", "store"]),
             ("config", &[]),
         ],
