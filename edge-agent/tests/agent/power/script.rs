@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent::buffer::{Buffer, BufferError, Cut, Entry, Intake, IntakeUnit, Sharing, Writer};
-use edge_agent::buffer::{Claim, Key, Settings};
+use edge_agent::buffer::{Claim, Key, Quota, Settings, Supply};
 use fakes::disk::{self, Disk, Image, Note};
 use rusqlite::{Connection, OpenFlags};
 use shared::ids::Sequence;
@@ -249,6 +249,7 @@ impl Bench {
             source: "tills".to_owned(),
             feed: "file".to_owned(),
             claim: Claim::Counts,
+            supply: Supply::Waits,
             mark: Some(mark),
             at: day(0),
             units: good.chain(bad).collect(),
@@ -284,7 +285,7 @@ impl Bench {
 
 fn settings(folder: &Path, now: Timestamp) -> Settings {
     let path = folder.join("buffer.db");
-    Settings { path, key: key(), machine_id: None, now }
+    Settings { path, key: key(), machine_id: None, quota: Quota::UNBOUNDED, now }
 }
 
 fn key() -> Key {
