@@ -20,7 +20,7 @@ const FILES: [&str; 2] = ["buffer.db", "buffer.db-wal"];
 
 #[tokio::test]
 async fn an_old_copy_of_the_buffer_begins_a_new_stream_and_recounts_alone_what_it_forgot() {
-    let world = World::new();
+    let world = World::quick();
     let agent = world.agent().await;
     world.drop_file("a.jsonl", lines(&[receipt("3", 1, "09:41:07", 100)]));
     world.until_cut(1, 100).await;
@@ -56,7 +56,7 @@ async fn an_old_copy_of_the_buffer_begins_a_new_stream_and_recounts_alone_what_i
 
 #[tokio::test]
 async fn a_cloned_image_begins_a_new_stream_on_its_machine() {
-    let world = World::new();
+    let world = World::quick();
     bind_to(&world, "machine-a");
     let agent = world.agent().await;
     world.drop_file("a.jsonl", lines(&[receipt("3", 1, "09:41:07", 100)]));
@@ -78,7 +78,7 @@ async fn a_cloned_image_begins_a_new_stream_on_its_machine() {
 
 #[tokio::test]
 async fn a_rolled_back_snapshot_is_seen_by_a_mark_on_another_disk() {
-    let world = World::new();
+    let world = World::quick();
     std::fs::create_dir(world.path("other-disk")).unwrap();
     let config = std::fs::read_to_string(world.path("edge.toml")).unwrap();
     let with = "key_file = \"buffer.key\"\ncounter_file = \"other-disk/counter\"";
@@ -106,7 +106,7 @@ async fn a_rolled_back_snapshot_is_seen_by_a_mark_on_another_disk() {
 /// ledger knows as a sequence that was used before: other bytes under the same name.
 #[tokio::test]
 async fn a_snapshot_with_its_mark_uses_a_sequence_again_with_other_bytes() {
-    let world = World::new();
+    let world = World::quick();
     let agent = world.agent().await;
     world.drop_file("a.jsonl", lines(&[receipt("3", 1, "09:41:07", 100)]));
     world.until_cut(1, 100).await;
@@ -133,7 +133,7 @@ async fn a_snapshot_with_its_mark_uses_a_sequence_again_with_other_bytes() {
 
 #[tokio::test]
 async fn the_buffer_of_another_store_gives_nothing_to_this_one() {
-    let world = World::new();
+    let world = World::quick();
     let agent = world.agent().await;
     let now = shared::time::Clock::real().now();
     let mut open = receipt("3", 1, "09:41:07", 100);
@@ -182,7 +182,7 @@ async fn what_waited_in_the_old_buffer_goes_out_under_its_own_stream() {
 
 #[tokio::test]
 async fn a_buffer_that_was_thrown_away_is_named_as_the_one_before() {
-    let world = World::new();
+    let world = World::quick();
     let agent = world.agent().await;
     world.drop_file("a.jsonl", lines(&[receipt("3", 1, "09:41:07", 100)]));
     world.until_cut(1, 100).await;

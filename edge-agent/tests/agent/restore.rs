@@ -12,7 +12,7 @@ use crate::world::{World, lines, receipt, sums};
 
 #[tokio::test]
 async fn a_new_box_counts_only_what_the_centre_has_not() {
-    let old = World::new();
+    let old = World::quick();
     let agent = old.agent().await;
     let mut day: Vec<_> =
         (1..=6).map(|n| receipt("3", n, &format!("09:{:02}:07", n / 2), 100)).collect();
@@ -27,7 +27,7 @@ async fn a_new_box_counts_only_what_the_centre_has_not() {
     let lost = arrived.pop().unwrap();
     let (count, cents) = sums(std::slice::from_ref(&lost));
 
-    let new = World::new();
+    let new = World::quick();
     let centre =
         Authority::open(&new.path("centre"), "the centre").unwrap().client("centre").unwrap();
     let file = write(&new, &centre, &delivered(&arrived));
@@ -49,7 +49,7 @@ async fn a_new_box_counts_only_what_the_centre_has_not() {
 
 #[tokio::test]
 async fn a_file_that_the_centre_did_not_sign_for_this_store_changes_nothing() {
-    let world = World::new();
+    let world = World::quick();
     let authority = Authority::open(&world.path("centre"), "the centre").unwrap();
     let centre = authority.client("centre").unwrap();
     configure(&world, &centre.certificate);

@@ -46,6 +46,14 @@ impl World {
         Self::of(folder, "10", &broker)
     }
 
+    /// Makes such a box whose agent does not hold old minutes for long.
+    pub(crate) fn quick() -> Self {
+        let world = Self::new();
+        let config = std::fs::read_to_string(world.path("edge.toml")).unwrap();
+        std::fs::write(world.path("edge.toml"), format!("holding_seconds = 1\n{config}")).unwrap();
+        world
+    }
+
     /// Makes a box of a store with a broker.
     pub(crate) fn with_broker(store: &str, broker: &Broker) -> Self {
         Self::of(TempDir::new().unwrap(), store, broker)
