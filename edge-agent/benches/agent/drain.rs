@@ -1,10 +1,11 @@
 //! A backlog on its way to a real broker on this machine, beside a bare librdkafka producer that sends
 //! the same bytes to the same broker with the same settings and notes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use edge_agent::buffer::{Buffer, Cut, Outgoing};
-use edge_agent::ship::{Link, Settings, Shipper};
+use edge_agent::ship::{Files, Link, Settings, Shipper, Watcher};
 use fakes::shop::Country;
 use fakes::stack::Stack;
 use rdkafka::config::ClientConfig;
@@ -42,14 +43,16 @@ pub(crate) fn draining(table: &mut Table) {
     let (batches, megabytes) = runtime.block_on(async {
         fill(&buffer).await;
         let topics = stack.topics_for("edge-drain").await.unwrap();
-        let settings = settings(stack, topics.prefix());
+        let (settings, files) = (settings(stack, topics.prefix()), files(stack));
         let batches = buffer.waiting(None, usize::MAX).await.unwrap();
         let megabytes = batches.iter().map(|batch| batch.body.len()).sum::<usize>() as f64 / 1e6;
         for _ in 0..ROUNDS {
-            agent.push(megabytes / ship(&buffer, &settings).await);
+            agent.push(megabytes / ship(&buffer, &settings, &files).await);
             let last = batches.last().expect("there is a backlog").sequence;
             buffer.resend(Sequence::FIRST, last).await.unwrap();
-            bare.push(megabytes / tokio::task::block_in_place(|| produce(&batches, &settings)));
+            bare.push(
+                megabytes / tokio::task::block_in_place(|| produce(&batches, &settings, &files)),
+            );
         }
         (batches.len(), megabytes)
     });
@@ -80,29 +83,33 @@ async fn fill(buffer: &Buffer) {
 }
 
 fn settings(stack: &Stack, prefix: &str) -> Settings {
-    let store = process::store();
-    let credentials = stack.layout().store_credentials(&store);
     Settings {
-        store,
+        store: process::store(),
         brokers: stack.brokers(),
         topic_prefix: prefix.to_owned(),
         topic: Topic::StoreMinutes,
-        ca: credentials.ca,
-        certificate: credentials.certificate,
-        key: credentials.key,
     }
 }
 
+/// Returns what is shown to the broker.
+fn files(stack: &Stack) -> Files {
+    let credentials = stack.layout().store_credentials(&process::store());
+    let (ca, certificate, key) = (credentials.ca, credentials.certificate, credentials.key);
+    Files { ca, certificate, key, client_ca: None }
+}
+
 /// Returns the seconds from the start of the shipper until nothing waits.
-async fn ship(buffer: &Buffer, settings: &Settings) -> f64 {
+async fn ship(buffer: &Buffer, settings: &Settings, files: &Files) -> f64 {
     let (_cut, cut) = watch::channel(0);
     let (_resent, resent) = watch::channel(0);
     let (link, _link) = watch::channel(Link::Idle);
     let (stop, stopped) = watch::channel(false);
+    let (_watcher, identity) = Watcher::new(files.clone(), settings.store.clone());
     let shipper = Shipper {
         buffer: buffer.clone(),
         settings: settings.clone(),
-        clock: Clock::real(),
+        identity,
+        now: Arc::new(|| Clock::real().now()),
         cut,
         resent,
         bytes_per_second: None,
@@ -120,16 +127,16 @@ async fn ship(buffer: &Buffer, settings: &Settings) -> f64 {
 }
 
 /// Returns the seconds from the start of a producer until all is confirmed.
-fn produce(batches: &[Outgoing], settings: &Settings) -> f64 {
+fn produce(batches: &[Outgoing], settings: &Settings, files: &Files) -> f64 {
     let path = |path: &std::path::Path| path.display().to_string();
     let began = Instant::now();
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", &settings.brokers)
         .set("client.id", store_principal(&settings.store))
         .set("security.protocol", "ssl")
-        .set("ssl.ca.location", path(&settings.ca))
-        .set("ssl.certificate.location", path(&settings.certificate))
-        .set("ssl.key.location", path(&settings.key))
+        .set("ssl.ca.location", path(&files.ca))
+        .set("ssl.certificate.location", path(&files.certificate))
+        .set("ssl.key.location", path(&files.key))
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("compression.type", "zstd")

@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use edge_agent::buffer::{Buffer, Claim, Entry, Intake, IntakeUnit, Key, Settings, Sharing};
+use edge_agent::buffer::{
+    Buffer, Claim, Entry, Intake, IntakeUnit, Key, Quota, Settings, Sharing, Supply,
+};
 use fakes::shop::Country;
 use rusqlite::Connection;
 use shared::receipt::Receipt;
@@ -65,7 +67,8 @@ pub(crate) fn open(folder: &Path) -> (Buffer, edge_agent::buffer::Writer) {
     std::fs::write(&file, KEY).unwrap();
     let key = Key::from_file(&file).unwrap();
     let path = folder.join("buffer.db");
-    Buffer::open(Settings { path, key, machine_id: None, now: now() }).unwrap()
+    Buffer::open(Settings { path, key, machine_id: None, quota: Quota::UNBOUNDED, now: now() })
+        .unwrap()
 }
 
 /// Makes an intake of receipts that belong to their minutes.
@@ -79,6 +82,7 @@ pub(crate) fn intake(receipts: &[Receipt]) -> Arc<Intake> {
         source: "tills".to_owned(),
         feed: "file".to_owned(),
         claim: Claim::Counts,
+        supply: Supply::Waits,
         mark: Some("1".to_owned()),
         at: now(),
         units: receipts.iter().map(unit).collect(),
