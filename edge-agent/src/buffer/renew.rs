@@ -11,7 +11,8 @@ use shared::ids::StreamId;
 
 use super::counter::machine_hash;
 use super::sqlite::{
-    SCHEMA, connect, create_file, database, id_time, lock, meta, parsed, prove, write_ahead,
+    SCHEMA, close_whole, connect, create_file, database, id_time, lock, meta, parsed, prove,
+    write_ahead,
 };
 use super::swap::{self, beside, new_file, replace};
 use super::{Binding, BufferError, Settings, Unbound};
@@ -56,7 +57,7 @@ pub fn renew(settings: &Settings, binding: &Binding, why: Unbound) -> Result<Pat
     }
     made.execute_batch("COMMIT; DETACH past").map_err(database("commit"))?;
     write_ahead(&made)?;
-    drop(made);
+    close_whole(made)?;
     let kept = beside(path, &format!("{PAST}{stream}"));
     replace(path, &kept)?;
     Ok(kept)

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::Serialize;
 use shared::ranges::Ranges;
 
-use super::sqlite::{SCHEMA, connect, create_file, database, lock, write_ahead};
+use super::sqlite::{SCHEMA, close_whole, connect, create_file, database, lock, write_ahead};
 use super::swap::{self, beside, new_file};
 use super::{Binding, BufferError, Settings, counter};
 
@@ -83,7 +83,7 @@ pub fn repair(settings: &Settings, binding: &Binding) -> Result<Repaired, Buffer
     settle::settle(&transaction, (settings, binding, mark.as_ref()), &mut repaired)?;
     transaction.commit().map_err(database("commit"))?;
     write_ahead(&made)?;
-    drop(made);
+    close_whole(made)?;
     swap::replace(path, &repaired.kept_as)?;
     Ok(repaired)
 }

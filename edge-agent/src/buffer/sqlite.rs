@@ -128,7 +128,7 @@ impl Sqlite {
         let made = Self::on(new, settings, lock)?;
         made.in_transaction(|| made.make_tables(settings, binding, before))?;
         let Self { connection, _lock: lock, .. } = made;
-        drop(connection);
+        close_whole(connection)?;
         swap::place(&settings.path)?;
         Ok(lock)
     }
@@ -243,6 +243,18 @@ impl Sqlite {
     ) -> Result<Vec<T>, BufferError> {
         rows(&self.connection, sql, values, read)
     }
+}
+
+/// Closes a database so that its file alone is whole: whoever moves it leaves no log behind.
+pub(super) fn close_whole(connection: Connection) -> Result<(), BufferError> {
+    let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let held_up: bool = connection
+        .query_row(fold, [], |row| row.get(0))
+        .map_err(database("fold its log into its file"))?;
+    if held_up {
+        return Err(BufferError::Unreadable("a log that somebody else reads".to_owned()));
+    }
+    connection.close().map_err(|(_, error)| database("close its file")(error))
 }
 
 /// Reads a value of the table `meta`.

@@ -157,7 +157,7 @@ async fn an_answer_that_breaks_off_or_is_none_is_asked_for_again_and_counts_noth
     assert!(journal.lock().unwrap().faults.is_empty());
     let log = std::fs::read_to_string(world.path("log")).unwrap();
     for (needle, times) in
-        [("breaks off", 3), ("429", 1), ("is not JSON", 1), ("page_bytes_max", 2)]
+        [("breaks off", 3), ("429 Too Many Requests", 1), ("is not JSON", 1), ("page_bytes_max", 2)]
     {
         assert_eq!(log.matches(needle).count(), times, "{needle} in {log}");
     }

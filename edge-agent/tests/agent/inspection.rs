@@ -192,7 +192,7 @@ async fn a_new_key_opens_what_the_old_one_held_and_the_old_one_nothing() {
         (1..200).map(|n| receipt("3", n, &format!("09:{:02}:07", n % 60), 100)).collect();
     world.drop_file("day.jsonl", lines(&day));
     world.until_cut(199, 19_900).await;
-    std::fs::write(world.path("new.key"), "b7".repeat(32)).unwrap();
+    world.write_key("new.key", "b7");
     let new = world.path("new.key").display().to_string();
     let beside = world.run(&["buffer", "rekey", &new]);
     assert!(said(&beside).contains("an agent is already running"), "{}", said(&beside));
@@ -207,7 +207,7 @@ async fn a_new_key_opens_what_the_old_one_held_and_the_old_one_nothing() {
     assert_eq!(world.batches(), before);
     let whole = world.json(&["buffer", "verify", "--json"]);
     assert_eq!(whole["faults"], serde_json::json!([]));
-    std::fs::write(world.path("third.key"), "c8".repeat(32)).unwrap();
+    world.write_key("third.key", "c8");
     std::fs::write(world.path("buffer.key"), "d9".repeat(32)).unwrap();
     let third = world.path("third.key").display().to_string();
     assert!(said(&world.run(&["buffer", "rekey", &third])).contains("wrong key"));

@@ -67,11 +67,16 @@ impl World {
     fn of(folder: TempDir, store: &str, broker: &Broker) -> Self {
         let world = Self { folder, behind: Vec::new() };
         std::fs::create_dir(world.path("tills")).unwrap();
-        std::fs::write(world.path("buffer.key"), "5a".repeat(32)).unwrap();
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(world.path("buffer.key"), private).unwrap();
+        world.write_key("buffer.key", "5a");
         world.configure(store, broker, "");
         world
+    }
+
+    /// Writes a key that its owner alone may read.
+    pub(crate) fn write_key(&self, name: &str, digits: &str) {
+        let path = self.path(name);
+        std::fs::write(&path, digits.repeat(32)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Writes the configuration; `more` follows the source's keys.

@@ -80,7 +80,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("edge-agent", "regex_lite", &["src/format/receipt_text/pattern"]),
     ("edge-agent", "data_encoding", &["src/format/escpos/qr"]),
     ("edge-agent", "sd_notify", &["src/status"]),
-    ("edge-agent", "ring", &["src/restore", "src/source/http", "src/source/tcp"]),
+    ("edge-agent", "ring", &["src/restore", "src/ship/pair", "src/source/http", "src/source/tcp"]),
     ("edge-agent", "x509_parser", &["src/ship/pair", "src/restore"]),
     ("central", "rdkafka", &["src/kafka"]),
     ("central", "kafka_protocol", &["src/topics", "src/kafka/admin"]),

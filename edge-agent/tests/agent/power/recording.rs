@@ -104,6 +104,7 @@ impl Recording {
              format = \"jsonl\"\npoll_millis = 100\nmay_empty = true\nprocessed = \"move\"\n\
              processed_folder = \"done\"\ntail_seconds = 1\n",
         );
+        without_reserve(&world);
         let mut shop = Shop::default();
         let files = shop.files();
         let base = Image::read(world.path("").as_path(), &LEFT_OUT).unwrap();
@@ -160,6 +161,7 @@ impl Recording {
              address = \"127.0.0.1:{port}\"\nformat = \"telegram\"\nsettings = {settings:?}\n\
              answer = \"ack-nak\"\n"
         ));
+        without_reserve(&world);
         // So that minutes close between the receipts of others.
         world.reconfigure(|config| {
             config.replace("first_box = true", "first_box = true\nholding_seconds = 1")
@@ -284,6 +286,12 @@ impl Promise {
             | Note::Odd(_) => {}
         }
     }
+}
+
+/// The reserve holds nothing that a power cut could take.
+fn without_reserve(world: &World) {
+    let key = "key_file = \"buffer.key\"";
+    world.reconfigure(|config| config.replace(key, &format!("{key}\nreserve_bytes = 0")));
 }
 
 /// What tills issue in one recording.

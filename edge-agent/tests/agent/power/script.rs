@@ -161,6 +161,7 @@ async fn orders(folder: &Path) {
         }
         if round % 5 == 4 {
             let waiting = bench.buffer.waiting(None, usize::MAX).await.unwrap();
+            bench.say();
             let most = waiting.len() - 1;
             let confirmed: Vec<Sequence> =
                 waiting[..most].iter().map(|batch| batch.sequence).collect();
@@ -171,6 +172,7 @@ async fn orders(folder: &Path) {
         match round {
             11 => {
                 let waiting = bench.buffer.waiting(None, usize::MAX).await.unwrap();
+                bench.say();
                 let reason = "the broker does not take it".to_owned();
                 bench.buffer.give_up(waiting[0].sequence, reason, day(0)).await.unwrap();
                 bench.say();
