@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::choice::{Choice, FileFate};
@@ -76,7 +77,11 @@ impl Image {
             let path = folder.join(path);
             match part {
                 Part::Folder => std::fs::create_dir(path)?,
-                Part::File(bytes) => std::fs::write(path, bytes)?,
+                // As the agent makes its own files; a key that others may read is refused.
+                Part::File(bytes) => {
+                    let mut new = std::fs::OpenOptions::new();
+                    new.write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)?;
+                }
                 Part::Socket => drop(std::os::unix::net::UnixListener::bind(path)?),
             }
         }
