@@ -67,33 +67,7 @@ fn papers_cash_and_ends_of_a_day_are_what_the_vendors_files_say() {
         "a transaction of kind CustomerOrderTransaction",
     ];
     for (dialect, millis) in [("roqqio", ".214Z"), ("visma", "Z")] {
-        let format = find("poslog", Some(dialect)).unwrap();
-        let file = crate::reading::data(&format!("poslog/{dialect}/beside.xml"));
-        let context = context("0010", chrono_tz::Europe::Berlin);
-        let printed = print(&format, &context, &std::fs::read(file).unwrap());
-        let mut last = String::new();
-        let (mut moved, mut drawer, mut closings, mut said) = (vec![], vec![], vec![], vec![]);
-        let mut told = vec![];
-        for line in printed.lines() {
-            let Some(json) = line.starts_with('{').then(|| line.parse::<Value>().unwrap()) else {
-                said.push(line.split_once(": ").unwrap().1.to_owned());
-                continue;
-            };
-            if let Some(one) = json.get("movement") {
-                assert_eq!(one["occurred_at"], format!("2026-11-23T09:{last}:07{millis}"));
-                moved.push((last.clone(), one.clone()));
-            } else if let Some(one) = json.get("closing") {
-                closings.push(one.clone());
-            } else {
-                last = json["receipt"].as_str().unwrap().to_owned();
-                told.push((last.clone(), json["reason"].as_str().unwrap().to_owned()));
-                assert_eq!((&json["counts"], &json["total_cents"]), (&false.into(), &0.into()));
-                for one in json.get("cash_moves").into_iter().flat_map(|it| it.as_array().unwrap())
-                {
-                    drawer.push((last.clone(), one.clone()));
-                }
-            }
-        }
+        let Beside { moved, drawer, closings, told, said } = beside(dialect, millis);
         assert_eq!(moved.len(), movements.len(), "{dialect}");
         for ((number, found), wanted) in moved.iter().zip(movements) {
             let (of, kind, id, milli, unit, party) = wanted;
@@ -131,6 +105,47 @@ fn papers_cash_and_ends_of_a_day_are_what_the_vendors_files_say() {
         );
         ends_of_the_day(&closings, millis);
     }
+}
+
+/// What a file says beside its sales, with the number of the transaction that says it.
+#[derive(Default)]
+struct Beside {
+    moved: Vec<(String, Value)>,
+    drawer: Vec<(String, Value)>,
+    closings: Vec<Value>,
+    /// Numbers that are no sale, and why.
+    told: Vec<(String, String)>,
+    /// What is refused, and why.
+    said: Vec<String>,
+}
+
+fn beside(dialect: &str, millis: &str) -> Beside {
+    let format = find("poslog", Some(dialect)).unwrap();
+    let file = crate::reading::data(&format!("poslog/{dialect}/beside.xml"));
+    let context = context("0010", chrono_tz::Europe::Berlin);
+    let printed = print(&format, &context, &std::fs::read(file).unwrap());
+    let mut last = String::new();
+    let mut found = Beside::default();
+    for line in printed.lines() {
+        let Some(json) = line.starts_with('{').then(|| line.parse::<Value>().unwrap()) else {
+            found.said.push(line.split_once(": ").unwrap().1.to_owned());
+            continue;
+        };
+        if let Some(one) = json.get("movement") {
+            assert_eq!(one["occurred_at"], format!("2026-11-23T09:{last}:07{millis}"));
+            found.moved.push((last.clone(), one.clone()));
+        } else if let Some(one) = json.get("closing") {
+            found.closings.push(one.clone());
+        } else {
+            last = json["receipt"].as_str().unwrap().to_owned();
+            found.told.push((last.clone(), json["reason"].as_str().unwrap().to_owned()));
+            assert_eq!((&json["counts"], &json["total_cents"]), (&false.into(), &0.into()));
+            for one in json.get("cash_moves").into_iter().flat_map(|it| it.as_array().unwrap()) {
+                found.drawer.push((last.clone(), one.clone()));
+            }
+        }
+    }
+    found
 }
 
 /// 29.98 with 7 percent inside are 28.02 and 1.96; the end of the whole business names both tills and

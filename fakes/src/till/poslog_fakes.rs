@@ -47,8 +47,8 @@ fn transaction(xml: &mut Xml, receipt: &Receipt, zone: Tz) {
     xml.close("Transaction");
 }
 
-/// Returns nothing for a number without goods.
-fn status(receipt: &Receipt) -> Option<&'static str> {
+/// Returns how a receipt stands, as every dialect says it; nothing for a number without goods.
+pub(super) fn status(receipt: &Receipt) -> Option<&'static str> {
     match &receipt.reason {
         None if is_receipt_void(receipt) => Some("PostVoided"),
         None | Some(NotCounted::Training) => Some("Finished"),

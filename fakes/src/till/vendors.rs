@@ -8,6 +8,7 @@ use shared::receipt::{Adjustment, Line, Payment, Receipt};
 use shared::words::{LineKind, NotCounted, PaymentKind, Unit};
 
 use super::local_time;
+use super::poslog_fakes::status;
 use super::voids::{Fate, fates};
 use super::xml::Xml;
 use super::xml::{cash_moved, taken_back};
@@ -348,24 +349,6 @@ impl Writer<'_> {
             self.xml.close("Tender");
         }
         self.xml.close("LineItem");
-    }
-}
-
-/// Returns nothing for a number without goods.
-fn status(receipt: &Receipt) -> Option<&'static str> {
-    match &receipt.reason {
-        None if is_receipt_void(receipt) => Some("PostVoided"),
-        None | Some(NotCounted::Training) => Some("Finished"),
-        Some(NotCounted::Aborted) => Some("Canceled"),
-        Some(NotCounted::Suspended) => Some("Suspended"),
-        Some(
-            NotCounted::Control
-            | NotCounted::NoSale
-            | NotCounted::CashMove
-            | NotCounted::Reprint
-            | NotCounted::Other
-            | NotCounted::Unknown(_),
-        ) => None,
     }
 }
 
