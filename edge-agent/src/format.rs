@@ -100,6 +100,13 @@ pub trait Framer: Send {
     }
     /// Returns the offset after the last unit or refused piece, from which reading can resume.
     fn position(&self) -> u64;
+    /// Returns what must be known at [`Self::position`] beside the bytes that follow it; 0 for nothing.
+    /// It is kept with the position, and is no content of a telegram. Most formats need nothing.
+    fn memory(&self) -> u64 {
+        0
+    }
+    /// Hears what the framer remembered that read up to where this one begins.
+    fn remember(&mut self, _: u64) {}
     /// Returns true where the format's own end mark was read and nothing of worth stands after it.
     fn complete(&self) -> bool;
 }

@@ -15,12 +15,12 @@ pub mod tcp;
 /// What a source says next.
 #[derive(Debug)]
 pub enum Event {
-    /// A feed begins or goes on; its next byte stands at `offset`.
+    /// A feed begins or goes on.
     Begin {
         /// The feed's name within the source.
         feed: String,
-        /// The offset from which a framer starts.
-        offset: u64,
+        /// Where its next byte stands, and from where a framer starts.
+        place: Place,
     },
     /// A feed that has begun before and has not ended is spoken of again.
     Resume {
@@ -35,6 +35,15 @@ pub enum Event {
     End(Ending),
     /// All feeds were read to their end: all that had come by this time of the clock is read.
     Idle(Timestamp),
+}
+
+/// How far a feed is taken in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The offset of the first byte that is not.
+    pub offset: u64,
+    /// What whoever reads on must know of the bytes before it, in its own terms; 0 for nothing.
+    pub memory: u64,
 }
 
 /// How a feed ended.
@@ -129,9 +138,9 @@ pub trait Source: Send {
     /// Waits for what comes next. May be dropped while it waits: nothing is lost by that.
     fn next(&mut self) -> impl Future<Output = Result<Event, SourceError>> + Send;
 
-    /// Returns the mark of the present feed with everything before `offset` taken in; nothing where
-    /// the source cannot go back, or where its place moves only at the feed's end.
-    fn mark(&mut self, offset: u64, completeness: Completeness) -> Option<String>;
+    /// Returns the mark of the present feed that is taken in up to a place; nothing where the source
+    /// cannot go back, or where its place moves only at the feed's end.
+    fn mark(&mut self, place: Place, completeness: Completeness) -> Option<String>;
 
     /// Tells that what was read is committed with its mark: the source may let go of it, and answer
     /// whoever waits for an answer.

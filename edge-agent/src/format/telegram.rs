@@ -4,12 +4,14 @@
 //! A joined receipt is one unit, from its first telegram to its total, whatever stood between them:
 //! telegrams that came damaged lie inside of it and are read over, since their sender sends them
 //! again; where it did not, the receipt does not add up. One receipt is open at a time. The total of
-//! the last receipt may come again, because its acknowledgement was lost: it is nothing new.
+//! the last receipt may come again, because its acknowledgement was lost: it is nothing new, also after
+//! a restart, since what it was is kept with the position.
 
 use std::sync::Arc;
 
 use super::held::Held;
 use super::{Form, FormatError, Framed, Framer, Unit, registry};
+use crate::digest;
 
 mod encoding;
 mod receipt;
@@ -46,8 +48,8 @@ pub struct TelegramFramer {
     held: Held,
     scan: Scan,
     open: Option<Open>,
-    /// The telegram that ended the last receipt.
-    last_total: Option<Vec<u8>>,
+    /// What tells the telegram that ended the last receipt from any other; 0 where none did.
+    last_total: u64,
     ended: Vec<Form>,
 }
 
@@ -74,7 +76,7 @@ impl TelegramFramer {
     pub fn new(settings: Arc<Settings>, start: u64) -> Self {
         let scan = Scan::new(settings.framing, settings.bcc);
         let (held, ended) = (Held::new(start), Vec::new());
-        Self { settings, held, scan, open: None, last_total: None, ended }
+        Self { settings, held, scan, open: None, last_total: 0, ended }
     }
 
     fn piece(&mut self, piece: Piece, found: &mut Vec<Framed>) {
@@ -137,7 +139,7 @@ impl TelegramFramer {
         content: &[u8],
         found: &mut Vec<Framed>,
     ) {
-        if role == Role::Total && self.last_total.as_deref() == Some(content) {
+        if role == Role::Total && self.last_total == print(content) {
             self.held.take(length);
             return;
         }
@@ -150,7 +152,7 @@ impl TelegramFramer {
     /// Ends the receipt that is open.
     fn total(&mut self, content: &[u8], found: &mut Vec<Framed>) {
         if let Some(open) = self.open.take() {
-            self.last_total = Some(content.to_vec());
+            self.last_total = print(content);
             found.push(self.unit(open.length));
         }
     }
@@ -179,6 +181,12 @@ impl TelegramFramer {
         let unit: Unit = self.held.take(length);
         Framed::Unit(unit)
     }
+}
+
+/// Returns a number that stands for what a telegram says, the same for ever; never 0.
+fn print(content: &[u8]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = digest::of(content);
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(1)
 }
 
 impl Framer for TelegramFramer {
@@ -217,6 +225,14 @@ impl Framer for TelegramFramer {
 
     fn position(&self) -> u64 {
         self.held.start()
+    }
+
+    fn memory(&self) -> u64 {
+        self.last_total
+    }
+
+    fn remember(&mut self, memory: u64) {
+        self.last_total = memory;
     }
 
     fn complete(&self) -> bool {

@@ -18,7 +18,7 @@ use crate::aggregate::{Company, Place, Rules};
 use crate::buffer::{Buffer, BufferError, Claim, Entry, Intake, IntakeUnit, Sharing, Supply};
 use crate::config::Role;
 use crate::format::{self, Decoder, Format, Framed, Framer, Item, Unit};
-use crate::source::{Completeness, Ending, Event, Fate, Form, Source, SourceError};
+use crate::source::{self, Completeness, Ending, Event, Fate, Form, Source, SourceError};
 
 /// What takes a source in.
 pub(super) struct Intaker {
@@ -119,8 +119,10 @@ impl Intaker {
         notices: &Notices,
     ) -> Result<(), BufferError> {
         let framed = match event {
-            Event::Begin { feed, offset } => {
-                feeds.begin(feed, self.format.framer(offset));
+            Event::Begin { feed, place } => {
+                let mut framer = self.format.framer(place.offset);
+                framer.remember(place.memory);
+                feeds.begin(feed, framer);
                 return Ok(());
             }
             Event::Resume { feed } => {
@@ -143,7 +145,7 @@ impl Intaker {
         if framed.is_empty() && last.is_none() {
             return Ok(());
         }
-        let mark = source.mark(feeds.framer().position(), Completeness::Partial);
+        let mark = source.mark(place(feeds.framer()), Completeness::Partial);
         let units: Vec<IntakeUnit> = framed.into_iter().map(|framed| self.unit(framed)).collect();
         // A telegram that makes no unit yet is on disk by the mark of a source that keeps it there;
         // any other source answers nobody.
@@ -171,7 +173,7 @@ impl Intaker {
         let mut units: Vec<IntakeUnit> =
             quiet.into_iter().map(|framed| self.unit(framed)).collect();
         let whole = if framer.complete() { Completeness::Whole } else { Completeness::Partial };
-        let mark = source.mark(framer.position(), whole);
+        let mark = source.mark(place(framer.as_ref()), whole);
         if *ending != Ending::Open
             && let Some(rest) = framer.finish()
         {
@@ -280,6 +282,11 @@ impl Intaker {
         }
         Ok(())
     }
+}
+
+/// Returns how far a framer has taken its feed in.
+fn place(framer: &dyn Framer) -> source::Place {
+    source::Place { offset: framer.position(), memory: framer.memory() }
 }
 
 /// Tells the closer. It lives as long as any source does, but for a failure that ends the agent.

@@ -17,7 +17,7 @@ use shared::log::Chain;
 use shared::time::{Clock, Timestamp};
 use tokio::time::Instant;
 
-use super::{Completeness, Ending, Event, Fate, Source, SourceError};
+use super::{Completeness, Ending, Event, Fate, Place, Source, SourceError};
 use crate::config::{BundleConfig, Names};
 
 pub mod bundle;
@@ -288,7 +288,7 @@ impl Directory {
 
     async fn begin(&mut self, candidate: Candidate) -> Result<Option<Event>, SourceError> {
         // It may have been queued twice, by a hint and by the listing.
-        let (look, finished, (offset, hash)) = {
+        let (look, finished, (place, hash)) = {
             let files = self.files();
             let finished = files.is_finished(&candidate);
             (files.look(&candidate), finished, files.place(&candidate.name))
@@ -298,7 +298,7 @@ impl Directory {
         }
         let path = self.path(&candidate.name);
         let trail = self.trails.get(&candidate.name).cloned();
-        let known = file::Known { offset, hash, trail };
+        let known = file::Known { offset: place.offset, hash, trail };
         let (shape, disk) = (candidate.shape, self.files().disk);
         let opened = blocking(move || {
             let edged = disk != Disk::Local && shape == Shape::File;
@@ -314,7 +314,8 @@ impl Directory {
         if shape == Shape::Bundle && opened.stamp != candidate.stamp {
             return Ok(None);
         }
-        let (feed, offset) = (candidate.name.clone(), opened.offset);
+        let feed = candidate.name.clone();
+        let place = if opened.offset == place.offset { place } else { Place::default() };
         let changed = opened.stamp.changed_at();
         // The times of a share are of another clock.
         let is_fresh =
@@ -327,14 +328,14 @@ impl Directory {
             edges,
             reading: Reading::Idle(opened.file),
             trail: Trail { identity: opened.identity, digest: opened.digest, tail: opened.tail },
-            base: offset,
+            base: place.offset,
             pending: Vec::new(),
             finished,
             torn: false,
             ending: None,
             mark: None,
         });
-        Ok(Some(Event::Begin { feed, offset }))
+        Ok(Some(Event::Begin { feed, place }))
     }
 
     /// Looks at the edges of a file whose times have moved: where they are as before, so is the file,
@@ -445,10 +446,10 @@ impl Source for Directory {
         }
     }
 
-    fn mark(&mut self, offset: u64, completeness: Completeness) -> Option<String> {
+    fn mark(&mut self, place: Place, completeness: Completeness) -> Option<String> {
         let current = self.current.as_mut();
         let current = current.expect("a mark is asked for while a feed is open");
-        Some(current.take_in(offset, completeness))
+        Some(current.take_in(place, completeness))
     }
 
     fn committed(&mut self, _: Fate) {

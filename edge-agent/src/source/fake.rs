@@ -9,7 +9,7 @@ use std::time::Duration;
 use shared::ids::StoreId;
 use shared::time::{Clock, Minute, Timestamp};
 
-use super::{Completeness, Ending, Event, Fate, Source, SourceError};
+use super::{Completeness, Ending, Event, Fate, Place, Source, SourceError};
 use crate::config::FakeConfig;
 
 const FEED: &str = "shop";
@@ -50,7 +50,7 @@ impl Fake {
     fn ring_up(&mut self) {
         let minute = self.next;
         let bytes = receipts(self.config, &self.store, minute).into_bytes();
-        self.events.push_back(Event::Begin { feed: FEED.to_owned(), offset: 0 });
+        self.events.push_back(Event::Begin { feed: FEED.to_owned(), place: Place::default() });
         if !bytes.is_empty() {
             self.events.push_back(Event::Bytes(bytes));
         }
@@ -80,7 +80,7 @@ impl Source for Fake {
         }
     }
 
-    fn mark(&mut self, _: u64, _: Completeness) -> Option<String> {
+    fn mark(&mut self, _: Place, _: Completeness) -> Option<String> {
         let is_read = self.events.is_empty();
         self.present.filter(|_| is_read).map(|minute| minute.to_string())
     }
@@ -195,8 +195,11 @@ mod tests {
         let mut fake = Fake::new(SHOP, StoreId::new("10").unwrap(), clock, &marks);
         assert!(matches!(fake.next().await, Ok(Event::Begin { .. })));
         assert!(matches!(fake.next().await, Ok(Event::Bytes(_))));
-        assert_eq!(fake.mark(5, Completeness::Partial), None);
+        assert_eq!(fake.mark(Place::default(), Completeness::Partial), None);
         assert!(matches!(fake.next().await, Ok(Event::End(Ending::Finished))));
-        assert_eq!(fake.mark(5, Completeness::Whole), Some(before.next().to_string()));
+        assert_eq!(
+            fake.mark(Place::default(), Completeness::Whole),
+            Some(before.next().to_string())
+        );
     }
 }

@@ -9,7 +9,7 @@ use shared::backoff::Backoff;
 use shared::time::{Clock, Timestamp};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Completeness, Ending, Event, Fate, Source, SourceError};
+use super::{Completeness, Ending, Event, Fate, Place, Source, SourceError};
 use crate::config::{CursorKind, HttpConfig};
 use crate::digest;
 use client::{Answer, ClientError, Question};
@@ -99,7 +99,7 @@ impl Http {
         match page.stage {
             Stage::New => {
                 page.stage = Stage::Begun;
-                Some(Event::Begin { feed: FEED.to_owned(), offset: 0 })
+                Some(Event::Begin { feed: FEED.to_owned(), place: Place::default() })
             }
             Stage::Begun if page.sent < page.bytes.len() => {
                 let end = (page.sent + CHUNK_BYTES).min(page.bytes.len());
@@ -224,7 +224,7 @@ impl Source for Http {
         }
     }
 
-    fn mark(&mut self, _: u64, _: Completeness) -> Option<String> {
+    fn mark(&mut self, _: Place, _: Completeness) -> Option<String> {
         let page = self.page.as_ref().filter(|page| page.stage == Stage::Ended)?;
         Some(serde_json::to_string(&page.learned.next).expect("a mark is text and numbers"))
     }

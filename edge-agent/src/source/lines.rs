@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Completeness, Ending, Event, Form};
+use super::{Completeness, Ending, Event, Form, Place};
 use crate::config::{Answer, Hold, LineConfig};
 
 mod speech;
@@ -96,6 +96,8 @@ struct Feed {
     open: bool,
     /// Offset of the first byte of `pending`.
     base: u64,
+    /// What is to be known of the bytes before it.
+    memory: u64,
     /// Bytes that make no unit yet; kept only where telegrams are answered.
     pending: Vec<u8>,
     line: Option<u64>,
@@ -108,7 +110,13 @@ struct Feed {
 #[derive(Serialize, Deserialize)]
 struct Mark {
     offset: u64,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    memory: u64,
     pending: Vec<u8>,
+}
+
+fn is_nothing(memory: &u64) -> bool {
+    *memory == 0
 }
 
 impl Lines {
@@ -118,8 +126,8 @@ impl Lines {
         let known = |(name, mark): (String, String)| {
             // A mark that cannot be read costs a receipt that was under way; its lines come without
             // their beginning and are set aside.
-            let Mark { offset, pending } = serde_json::from_str(&mark).ok()?;
-            Some((name, Feed { base: offset, pending, ..Feed::default() }))
+            let Mark { offset, memory, pending } = serde_json::from_str(&mark).ok()?;
+            Some((name, Feed { base: offset, memory, pending, ..Feed::default() }))
         };
         Self {
             habits,
@@ -234,17 +242,18 @@ impl Lines {
         }
     }
 
-    /// Returns the mark of the present feed with everything before `offset` taken in.
-    pub(super) fn mark(&mut self, offset: u64, _: Completeness) -> Option<String> {
+    /// Returns the mark of the present feed that is taken in up to a place.
+    pub(super) fn mark(&mut self, place: Place, _: Completeness) -> Option<String> {
         if self.habits.line.answer == Answer::None {
             return None;
         }
         let feed = self.feeds.get_mut(&self.present)?;
+        let Place { offset, memory } = place;
         assert!(offset >= feed.base, "a feed is taken in forwards");
         let taken = usize::try_from(offset - feed.base).expect("pending bytes fit memory");
         feed.pending.drain(..taken);
-        feed.base = offset;
-        let mark = Mark { offset, pending: feed.pending.clone() };
+        (feed.base, feed.memory) = (offset, memory);
+        let mark = Mark { offset, memory, pending: feed.pending.clone() };
         Some(serde_json::to_string(&mark).expect("a mark is numbers"))
     }
 
@@ -289,7 +298,8 @@ impl Lines {
             self.events.push_back(Event::Resume { feed: name.clone() });
         } else {
             feed.open = true;
-            self.events.push_back(Event::Begin { feed: name.clone(), offset: feed.base });
+            let place = Place { offset: feed.base, memory: feed.memory };
+            self.events.push_back(Event::Begin { feed: name.clone(), place });
             if !feed.pending.is_empty() {
                 self.events.push_back(Event::Bytes(feed.pending.clone()));
                 self.events.push_back(Event::Quiet);

@@ -11,7 +11,7 @@ use tokio_serial::{
 };
 
 use super::lines::{Habits, Lines, Memory};
-use super::{Completeness, Event, Fate, Form, Source, SourceError};
+use super::{Completeness, Event, Fate, Form, Place, Source, SourceError};
 use crate::config::{Flow, SerialConfig, SerialFraming};
 
 /// A port is silent at night and on Sundays; only its end is its end.
@@ -99,8 +99,8 @@ impl Source for Serial {
         }
     }
 
-    fn mark(&mut self, offset: u64, completeness: Completeness) -> Option<String> {
-        self.lines.mark(offset, completeness)
+    fn mark(&mut self, place: Place, completeness: Completeness) -> Option<String> {
+        self.lines.mark(place, completeness)
     }
 
     fn committed(&mut self, _: Fate) {}

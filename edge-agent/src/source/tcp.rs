@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::lines::{Habits, LINES_MAX, Lines, Memory};
-use super::{Completeness, Event, Fate, Form, Source, SourceError};
+use super::{Completeness, Event, Fate, Form, Place, Source, SourceError};
 use crate::config::{ClientTls, ServerTls, TcpConfig, TcpMode};
 
 mod copies;
@@ -231,8 +231,8 @@ impl Source for Tcp {
         }
     }
 
-    fn mark(&mut self, offset: u64, completeness: Completeness) -> Option<String> {
-        self.lines.mark(offset, completeness)
+    fn mark(&mut self, place: Place, completeness: Completeness) -> Option<String> {
+        self.lines.mark(place, completeness)
     }
 
     fn committed(&mut self, _: Fate) {}

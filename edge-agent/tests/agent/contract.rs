@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use edge_agent::format::{Format, Framed, Framer, Item};
-use edge_agent::source::{Completeness, Ending, Event, Fate, Source, SourceError};
+use edge_agent::source::{Completeness, Ending, Event, Fate, Place, Source, SourceError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shared::receipt::Receipt;
@@ -280,8 +280,9 @@ impl Taker {
 
     fn handle(&mut self, event: Event, source: &mut impl Source) -> bool {
         match event {
-            Event::Begin { feed, offset } => {
-                let framer = self.format.framer(offset);
+            Event::Begin { feed, place } => {
+                let mut framer = self.format.framer(place.offset);
+                framer.remember(place.memory);
                 let is_fresh = self.open.insert(feed.clone(), framer).is_none();
                 assert!(is_fresh, "{feed} begins although it has not ended");
                 self.present = Some(feed);
@@ -311,8 +312,8 @@ impl Taker {
     }
 
     fn partial(&mut self, framed: Vec<Framed>, source: &mut impl Source) {
-        let position = self.framer().position();
-        let mark = source.mark(position, Completeness::Partial);
+        let place = place(self.framer().as_ref());
+        let mark = source.mark(place, Completeness::Partial);
         if !framed.is_empty() || mark.is_some() {
             self.commit(framed, mark, source);
         }
@@ -323,7 +324,7 @@ impl Taker {
         let mut framer = self.open.remove(&feed).expect("a feed that ends was open");
         let mut framed = framer.quiet();
         let whole = if framer.complete() { Completeness::Whole } else { Completeness::Partial };
-        let mark = source.mark(framer.position(), whole);
+        let mark = source.mark(place(framer.as_ref()), whole);
         if *ending != Ending::Open {
             framed.extend(framer.finish());
         }
@@ -378,4 +379,9 @@ pub(crate) fn line(number: u32) -> String {
 /// Waits for what must come.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(SOON, future).await.expect("it comes")
+}
+
+/// Returns how far a framer has taken its feed in.
+fn place(framer: &dyn Framer) -> Place {
+    Place { offset: framer.position(), memory: framer.memory() }
 }

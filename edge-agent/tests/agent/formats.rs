@@ -89,6 +89,7 @@ fn reading_resumes_at_the_position_as_if_it_had_never_stopped() {
                 let mut found = framer.push(&bytes[..cut]);
                 let position = usize::try_from(framer.position()).unwrap();
                 let mut resumed = format.framer(framer.position());
+                resumed.remember(framer.memory());
                 found.extend(resumed.push(&bytes[position..]));
                 found.extend(resumed.finish());
                 assert_eq!(found, whole, "{} cut at {cut}", file.display());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use edge_agent::config::{Config, HttpConfig, Reach};
 use edge_agent::source::http::{Http, probe};
-use edge_agent::source::{Completeness, Ending, Event, Fate, Source};
+use edge_agent::source::{Completeness, Ending, Event, Fate, Place, Source};
 use fakes::authority::Authority;
 use fakes::wait;
 use shared::log::Chain;
@@ -386,7 +386,7 @@ async fn a_page_that_is_as_it_was_is_not_read_again() {
                 Event::End(ending) => {
                     assert_eq!(ending, Ending::Finished);
                     pages += 1;
-                    source.mark(0, Completeness::Whole).unwrap();
+                    source.mark(Place::default(), Completeness::Whole).unwrap();
                     source.committed(Fate::Taken);
                 }
                 Event::Begin { .. } | Event::Bytes(_) => {}

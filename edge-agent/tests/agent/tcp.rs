@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use edge_agent::config::{Answer, Hold, LineConfig, ServerTls, TcpConfig, TcpMode};
 use edge_agent::source::tcp::Tcp;
-use edge_agent::source::{Completeness, Ending, Event, Fate, Form, Source, SourceError};
+use edge_agent::source::{Completeness, Ending, Event, Fate, Form, Place, Source, SourceError};
 use fakes::authority::Authority;
 use shared::time::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,7 +54,12 @@ async fn a_receipt_whose_telegrams_are_parted_by_power_cuts_counts_once() {
         agent.kill();
     }
     let _agent = world.agent().await;
+    let mut till = call(port).await;
+    let total = joined_receipt(41).pop().unwrap();
+    assert_eq!(send_3964r(&mut till, &total).await, DLE, "the total, after a restart");
     world.until_cut(1, 698).await;
+    // What is answered is on disk: had the total been taken for a receipt, it were set aside by now.
+    assert_eq!(world.until_set_aside(0).await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -139,7 +144,12 @@ async fn nothing_is_answered_before_it_is_committed_nor_when_more_has_come() {
     till.write_all(b"one").await.unwrap();
     assert_eq!(until_bytes(&mut source).await, b"one");
     hear_nothing(&mut till).await;
-    assert!(source.mark(3, Completeness::Partial).unwrap().contains("\"offset\":3"));
+    assert!(
+        source
+            .mark(Place { offset: 3, memory: 0 }, Completeness::Partial)
+            .unwrap()
+            .contains("\"offset\":3")
+    );
     source.held_back();
     assert_eq!(hear(&mut till).await, NAK);
     // That was its answer; the till sends it again.

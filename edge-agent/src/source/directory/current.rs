@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::file::{Chunk, OpenFile, Trail, half, keep_tail};
 use super::known::{Mark, State};
 use super::stamp::{Shape, Stamp};
-use crate::source::{Completeness, Ending};
+use crate::source::{Completeness, Ending, Place};
 
 /// The file that is being read.
 pub(super) struct Current {
@@ -56,8 +56,9 @@ impl Current {
         Some(chunk)
     }
 
-    /// Takes in everything before `offset` and returns the mark that says so.
-    pub(super) fn take_in(&mut self, offset: u64, completeness: Completeness) -> String {
+    /// Takes in everything before a place and returns the mark that says so.
+    pub(super) fn take_in(&mut self, place: Place, completeness: Completeness) -> String {
+        let Place { offset, memory } = place;
         assert!(offset >= self.base, "a feed is taken in forwards");
         let taken = usize::try_from(offset - self.base).expect("pending bytes fit memory");
         self.trail.digest.update(&self.pending[..taken]);
@@ -73,6 +74,7 @@ impl Current {
         let is_known = self.ending.is_some() && self.stamp_tells;
         let mark = Mark {
             offset,
+            memory,
             hash: format!("{:032x}", half(&self.trail.digest)),
             stamp: is_known.then_some(self.stamp),
             state,

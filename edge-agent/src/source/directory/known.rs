@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::hints::Writer;
 use super::mount::Disk;
 use super::stamp::{Candidate, Shape, Stamp, short};
+use crate::source::Place;
 
 /// Files remembered beyond those that lie in the folder: more are forgotten, and read again should
 /// they come back.
@@ -39,6 +40,9 @@ const MOVE_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     pub(super) offset: u64,
+    /// What whoever reads on must know of the bytes before `offset`.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(super) memory: u64,
     /// The first half of the SHA-256 of all bytes before `offset`.
     pub(super) hash: String,
     /// The file as it was when it was last read to its end; nothing where it was not.
@@ -59,11 +63,16 @@ pub(super) enum State {
     Done,
 }
 
+fn is_nothing(memory: &u64) -> bool {
+    *memory == 0
+}
+
 /// A mark in memory.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
     hash: u128,
     offset: u64,
+    memory: u64,
     size: u64,
     stamp: u64,
     edges: u64,
@@ -114,6 +123,7 @@ fn known(mark: &Mark) -> Known {
     Known {
         hash: u128::from_str_radix(&mark.hash, 16).unwrap_or_default(),
         offset: mark.offset,
+        memory: mark.memory,
         size: mark.stamp.map_or(0, |stamp| stamp.size),
         stamp: mark.stamp.map_or(0, |stamp| stamp.print()),
         edges: mark.edges.unwrap_or_default(),
@@ -219,9 +229,10 @@ impl Files {
             || age().is_none_or(|age| age > self.habits.tail)
     }
 
-    /// Returns the offset at which a file is read on, and the hash of what stands before it.
-    pub(super) fn place(&self, name: &str) -> (u64, u128) {
-        self.known(name).map_or((0, 0), |known| (known.offset, known.hash))
+    /// Returns the place at which a file is read on, and the hash of what stands before it.
+    pub(super) fn place(&self, name: &str) -> (Place, u128) {
+        let place = |known: &Known| Place { offset: known.offset, memory: known.memory };
+        self.known(name).map_or_else(Default::default, |known| (place(known), known.hash))
     }
 
     /// Returns the hash of a file's edges; 0 where none is known.
