@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use edge_agent::format::{Choice, Context, Format, Framed, Item, Refusal};
 use fakes::shop::{Assortment, Country, Plan, Shop, minutes_from};
 use fakes::till::{Content, Dialect, paper_file};
-use shared::ids::{Label, StoreId};
+use shared::ids::StoreId;
 use shared::receipt::{Receipt, StockMovement};
 use shared::time::Minute;
 use zip::write::SimpleFileOptions;
@@ -120,7 +120,6 @@ pub(crate) fn all(count: usize) -> Vec<Input> {
     let american = receipts(Country::America, count);
     let zone = chrono_tz::Europe::Berlin;
     let till = |dialect: Dialect| dialect.file(&german, zone);
-    let printed: Vec<Receipt> = german.iter().filter(|it| explains_its_vat(it)).cloned().collect();
     let mut inputs: Vec<Input> = [
         ("fakes", Dialect::PoslogFakes),
         ("ncr-acs", Dialect::NcrAcs),
@@ -139,8 +138,8 @@ pub(crate) fn all(count: usize) -> Vec<Input> {
     let moved = movements(MOVEMENTS * count);
     inputs.extend([
         input("fiskaltrust", till(Dialect::Fiskaltrust), Plain::Json),
-        input("escpos/rewe", Dialect::Escpos.file(&printed, zone), Plain::Text),
-        input("receipt-text/rewe", paper_file(&printed, zone), Plain::Text),
+        input("escpos/rewe", till(Dialect::Escpos), Plain::Text),
+        input("receipt-text/rewe", paper_file(&german, zone), Plain::Text),
         input("dsfinvk", archive(&german, zone), Plain::Inflate),
         input("telegram", sheets::telegrams(&german, zone), Plain::Text),
         input("jsonl", till(Dialect::Jsonl), Plain::Json),
@@ -149,16 +148,6 @@ pub(crate) fn all(count: usize) -> Vec<Input> {
         input("edifact", sheets::edifact(&moved), Plain::Segments),
     ]);
     inputs
-}
-
-/// On paper a letter stands for a rate, and a table explains it. Where all goods of a letter are taken
-/// back, or nothing is sold, the fakes' table lacks its row, and such a receipt is set aside.
-fn explains_its_vat(receipt: &Receipt) -> bool {
-    let rates = receipt.lines.iter().map(|line| &line.vat_key);
-    let mut rates = rates.chain(receipt.adjustments.iter().map(|part| &part.vat_key));
-    let has_row =
-        |key: &Option<Label>| receipt.vat.iter().any(|vat| key.as_ref() == Some(&vat.key));
-    receipt.counts && rates.all(has_row)
 }
 
 /// An export of the tax office's form as a zip.

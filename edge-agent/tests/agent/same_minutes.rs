@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use edge_agent::format::{Choice, Format, FormatError};
+use edge_agent::format::{Choice, Format, FormatError, Framed, Item};
 use fakes::shop::{Assortment, Country, Plan, Shop, minutes_from};
 use fakes::till::projection::{Carries, figures};
 use fakes::till::{Content, Dialect};
@@ -14,6 +14,9 @@ use shared::time::Minute;
 use shared::words::{NotCounted, PaymentKind};
 
 use crate::reading::{context, find, receipts};
+
+/// Minutes that are printed: some fifteen hundred receipts.
+const PRINTED_MINUTES: u32 = 62;
 
 #[test]
 fn the_same_day_gives_the_same_minutes_in_every_format() {
@@ -34,10 +37,39 @@ fn the_same_day_gives_the_same_minutes_in_every_format() {
     }
 }
 
+/// A table at the receipt's end says what its letters mean: one that lacks a letter of a line would set
+/// the whole receipt aside.
+#[test]
+fn nothing_that_the_fakes_print_is_set_aside() {
+    let zone = chrono_tz::Europe::Berlin;
+    let format = find("escpos", Some("rewe")).unwrap();
+    let issued = played(Country::Germany, 25_000, PRINTED_MINUTES);
+    let (mut framer, mut decoder) = (format.framer(0), format.decoder(context("0010", zone)));
+    let mut framed = framer.push(&bytes(Dialect::Escpos, &issued, zone));
+    framed.extend(framer.quiet());
+    framed.extend(framer.finish());
+    let (mut read, mut aside) = (0, Vec::new());
+    for framed in framed {
+        let Framed::Unit(unit) = framed else { panic!("{framed:?}") };
+        match decoder.decode(&unit) {
+            Ok(items) => items.into_iter().for_each(|item| match item {
+                Item::Receipt(_) => read += 1,
+                Item::Refused(why) => aside.push(why.reason),
+                Item::Movement(_) | Item::Closing(_) => panic!("no receipt at {}", unit.start),
+            }),
+            Err(why) => aside.push(why.reason),
+        }
+    }
+    // A drawer that opens prints nothing.
+    let printed = issued.iter().filter(|one| one.reason != Some(NotCounted::Control)).count();
+    assert_eq!((read, aside), (printed, Vec::new()));
+    assert!(read > 1_400, "only {read} receipts");
+}
+
 fn compare(dialect: Dialect, format: &Format) {
     let zone = chrono_tz::Europe::Berlin;
     let country = if dialect == Dialect::NcrAcs { Country::America } else { Country::Germany };
-    let issued = issued(country, zone);
+    let issued = played(country, 6_000, 150);
     if country == Country::Germany {
         holds_all_that_happens(&issued);
     }
@@ -100,11 +132,12 @@ fn holds_all_that_happens(issued: &[Receipt]) {
     assert!(count(&|one| one.lines.iter().any(|line| line.void)) > 3);
 }
 
-fn issued(country: Country, zone: chrono_tz::Tz) -> Vec<Receipt> {
-    let store = StoreId::new("0010").unwrap();
-    let receipts_per_thousand_minutes = 6_000;
+/// Plays a shop with so many receipts in a thousand minutes.
+fn played(country: Country, receipts_per_thousand_minutes: u32, minutes: u32) -> Vec<Receipt> {
+    let (store, zone) = (StoreId::new("0010").unwrap(), chrono_tz::Europe::Berlin);
     let plan = Plan { store, zone, country, tills: 3, receipts_per_thousand_minutes, seed: 4711 };
     let mut shop = Shop::new(plan, std::sync::Arc::new(Assortment::new(200, country)));
     let first: Minute = "2026-11-23T09:00:00Z".parse().unwrap();
-    minutes_from(first, 150).map(|minute| shop.minute(minute)).flat_map(|it| it.receipts).collect()
+    let minutes = minutes_from(first, minutes).map(|minute| shop.minute(minute));
+    minutes.flat_map(|it| it.receipts).collect()
 }
