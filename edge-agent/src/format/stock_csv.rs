@@ -20,7 +20,7 @@ pub mod frame;
 mod row;
 mod settings;
 
-use row::{Row, RowError};
+use row::{Row, RowError, Splitter};
 pub use settings::StockCsvSettings;
 use settings::{Field, Sign, Word};
 
@@ -55,13 +55,15 @@ enum Fault {
 #[derive(Debug)]
 pub struct StockCsvDecoder {
     settings: Arc<StockCsvSettings>,
+    splitter: Splitter,
     context: Context,
 }
 
 impl StockCsvDecoder {
     /// Makes a decoder for a store.
     pub fn new(settings: Arc<StockCsvSettings>, context: Context) -> Self {
-        Self { settings, context }
+        let splitter = Splitter::new(&settings);
+        Self { settings, splitter, context }
     }
 
     fn movement(&self, row: &Row) -> Result<StockMovement, Fault> {
@@ -162,7 +164,8 @@ impl StockCsvDecoder {
 
 impl Decoder for StockCsvDecoder {
     fn decode(&mut self, unit: &Unit) -> Result<Vec<Item>, Refusal> {
-        let row = Row::read(&unit.bytes, unit.start, &self.settings).map_err(Fault::Row);
+        let row = Row::read(&unit.bytes, unit.start, &self.settings, &mut self.splitter);
+        let row = row.map_err(Fault::Row);
         let read = row.and_then(|row| {
             if self.settings.header && row.is_header(&self.settings) {
                 return Ok(None);

@@ -64,6 +64,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
         "csv",
         &["src/format/dsfinvk/table", "src/format/stock_csv", "benches/agent/plain"],
     ),
+    ("edge-agent", "csv_core", &["src/format/stock_csv"]),
     ("edge-agent", "criterion", &["benches/agent/formats"]),
     ("edge-agent", "notify", &["src/source/directory"]),
     ("edge-agent", "globset", &["src/config/sources/directory"]),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::held::Held;
 use super::super::{Framed, Framer, GARBAGE_BYTES_MAX};
 use super::StockCsvSettings;
-use super::row::Row;
+use super::row::{Row, Splitter};
 
 /// Bytes of a row; real ones have some hundreds.
 const ROW_BYTES_MAX: usize = 64 << 10;
@@ -48,7 +48,8 @@ impl StockCsvFramer {
             return None;
         }
         if self.refusing.is_none() && self.first && self.settings.header {
-            let is_header = Row::read(self.held.bytes(), 0, &self.settings)
+            let mut splitter = Splitter::new(&self.settings);
+            let is_header = Row::read(self.held.bytes(), 0, &self.settings, &mut splitter)
                 .is_ok_and(|row| row.is_header(&self.settings));
             if !is_header {
                 self.refusing = Some(OTHER_COLUMNS);
