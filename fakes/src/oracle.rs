@@ -16,6 +16,8 @@ use shared::ids::StoreId;
 
 use crate::error::StackError;
 use crate::postgres::client::Access;
+use crate::stack::Stack;
+use crate::till::projection::Carries;
 use crate::truth::{self, Entry};
 
 pub use compare::{DIFFERENCES_MAX, Difference, Report, Totals};
@@ -42,6 +44,7 @@ pub async fn verify(places: &Places) -> Result<Report, StackError> {
     let mut report = Report::new(places.sides());
     let issued: BTreeSet<StoreId> = shares.iter().flatten().cloned().collect();
     report.not_compared = others(places, &issued).await?;
+    report.lines_untold = lines_untold(places)?;
     for stores in &shares {
         let mut holdings = Holdings::new(stores);
         truth::read(&places.dir, |entry| said::add(&mut holdings, &entry))
@@ -51,6 +54,9 @@ pub async fn verify(places: &Places) -> Result<Report, StackError> {
         }
         if let Some(folder) = &places.lake {
             lake::read(folder, &mut holdings)?;
+        }
+        if let Some(side) = places.sides().into_iter().find(|side| *side != Side::Truth) {
+            holdings.leave_lines_to(side, &report.lines_untold);
         }
         compare::add(&mut report, holdings);
     }
@@ -63,6 +69,17 @@ impl Places {
         let lake = self.lake.as_ref().map(|_| Side::Lake);
         [Some(Side::Truth), database, lake].into_iter().flatten().collect()
     }
+}
+
+/// Returns the stores whose tills' format cannot say a line as it was rung up.
+fn lines_untold(places: &Places) -> Result<BTreeSet<String>, StackError> {
+    if !places.dir.join("run/stack.json").exists() {
+        return Ok(BTreeSet::new());
+    }
+    let stack = Stack::open(&places.dir)?;
+    let stores = stack.state().stores.iter();
+    let untold = stores.filter(|store| !Carries::of(store.format).says_lines());
+    Ok(untold.map(|store| store.id.to_string()).collect())
 }
 
 /// Cuts the stores into shares whose truth fits into memory.

@@ -114,6 +114,13 @@ pub(super) fn table(report: &Report) -> String {
         lines
             .push(format!("not compared, since nothing was issued for them: {}", stores.join(" ")));
     }
+    if !report.lines_untold.is_empty() {
+        let stores: Vec<&str> = report.lines_untold.iter().map(String::as_str).collect();
+        lines.push(format!(
+            "receipts and totals alone held against the truth, whose lines their tills cannot say: {}",
+            stores.join(" ")
+        ));
+    }
     lines.push(verdict(report));
     lines.join("\n")
 }

@@ -60,6 +60,9 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// Stores that nothing was issued for, and that therefore nothing is known of.
     pub not_compared: BTreeSet<String>,
+    /// Stores whose tills cannot say a line as it was rung up: their lines are compared among the other
+    /// sides, their receipts and totals with the truth.
+    pub lines_untold: BTreeSet<String>,
 }
 
 impl Report {
@@ -70,6 +73,7 @@ impl Report {
             difference_count: 0,
             differences: Vec::new(),
             not_compared: BTreeSet::new(),
+            lines_untold: BTreeSet::new(),
         }
     }
 
@@ -234,6 +238,40 @@ mod tests {
     ) -> MovementFact<'static> {
         let sums = MovementSums { movements: 1, quantity_milli };
         MovementFact { store: "10", at, id, article: "04012345678901", kind, unit: "pcs", sums }
+    }
+
+    #[test]
+    fn lines_that_a_till_cannot_say_are_the_other_sides_and_its_receipts_are_its_own() {
+        let untold = BTreeSet::from(["10".to_owned()]);
+        let all = |holdings: &mut Holdings| holdings.leave_lines_to(Side::Postgres, &untold);
+        let other_lines = |holdings: &mut Holdings| {
+            holdings.add_row(Side::Truth, &row("return", -1000));
+            let sums = TillSums { lines_cents: 7, adjustment_cents: -7, ..TillSums::default() };
+            holdings.add_till(Side::Truth, &TillFact { place: PLACE, sums });
+        };
+        assert!(!outcome(other_lines).is_exact());
+        assert!(
+            outcome(|holdings| {
+                other_lines(holdings);
+                all(holdings);
+            })
+            .is_exact()
+        );
+        for sums in [
+            TillSums { receipts: 1, ..TillSums::default() },
+            TillSums { total_cents: 1, ..TillSums::default() },
+        ] {
+            let found = outcome(|holdings| {
+                holdings.add_till(Side::Truth, &TillFact { place: PLACE, sums });
+                all(holdings);
+            });
+            assert_eq!(found.difference_count, 1, "{sums:?}");
+        }
+        let lake = outcome(|holdings| {
+            holdings.add_row(Side::Lake, &row("return", -1000));
+            all(holdings);
+        });
+        assert!(!lake.is_exact());
     }
 
     fn outcome(plant: impl FnOnce(&mut Holdings)) -> Report {

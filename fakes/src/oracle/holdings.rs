@@ -181,6 +181,23 @@ impl Holdings {
         self.stores.contains(store)
     }
 
+    /// Has the truth say of lines what another side does, in stores whose tills cannot say them as they
+    /// were rung up. It keeps its own receipts, totals and movements.
+    pub(super) fn leave_lines_to(&mut self, side: Side, stores: &BTreeSet<String>) {
+        let (truth, other) = (Side::Truth.index(), side.index());
+        for (key, said) in &mut self.tills {
+            if stores.contains(&*key.store) {
+                let TillSums { receipts, total_cents, .. } = said[truth];
+                said[truth] = TillSums { receipts, total_cents, ..said[other] };
+            }
+        }
+        for (key, said) in &mut self.rows {
+            if stores.contains(&*key.at.store) {
+                said[truth] = said[other];
+            }
+        }
+    }
+
     /// Adds what a side says of a till's minute.
     pub(super) fn add_till(&mut self, side: Side, fact: &TillFact<'_>) {
         let key = self.till_key(&fact.place);

@@ -78,6 +78,12 @@ impl Carries {
         taken_back: true,
     };
 
+    /// Tells whether lines can be said as they are: their article, their discount, and whether they take
+    /// another one back.
+    pub fn says_lines(self) -> bool {
+        self.gtin && self.line_discount && self.voided_lines && self.void_or_return
+    }
+
     /// Returns what a dialect can say; the table stands in the module's documentation.
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
