@@ -367,6 +367,11 @@ impl Buffer {
         self.ask(move |sqlite| sqlite.marks_after(&source, &after, most)).await
     }
 
+    /// Returns the mark of one feed of a source; nothing where there is none.
+    pub async fn mark(&self, source: String, feed: String) -> Result<Option<String>, BufferError> {
+        self.ask(move |sqlite| sqlite.mark(&source, &feed)).await
+    }
+
     /// Returns what the buffer knows of itself.
     pub async fn figures(&self) -> Result<Figures, BufferError> {
         self.ask(|sqlite| sqlite.figures()).await

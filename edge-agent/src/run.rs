@@ -20,7 +20,7 @@ use crate::config::{Config, DirectoryConfig, Flow, Reach, Role, SourceConfig, Tc
 use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
 use crate::ship::{self, Link, Shipper, Watcher};
-use crate::source::directory::{self, Directory, Disk, Marks};
+use crate::source::directory::{self, Directory, Disk, Marks, Recall};
 use crate::source::fake::Fake;
 use crate::source::http::Http;
 use crate::source::serial::Serial;
@@ -279,7 +279,7 @@ fn supply(reach: &Reach) -> Supply {
 
 /// Reads the marks of a folder's files page by page.
 async fn directory_marks(buffer: &Buffer, source: &str) -> Result<Marks, BufferError> {
-    let (mut marks, mut after) = (Marks::default(), String::new());
+    let (mut marks, mut after) = (Marks::new(recall(buffer, source)), String::new());
     loop {
         let page = || buffer.marks_after(source.to_owned(), after.clone(), MARKS_PAGE);
         let page = insist(page).await?;
@@ -287,6 +287,18 @@ async fn directory_marks(buffer: &Buffer, source: &str) -> Result<Marks, BufferE
         after = last.clone();
         marks.add(&page);
     }
+}
+
+/// Returns what reads the mark of one file.
+fn recall(buffer: &Buffer, source: &str) -> Recall {
+    let (buffer, source) = (buffer.clone(), source.to_owned());
+    Box::new(move |feed| {
+        let (buffer, source) = (buffer.clone(), source.clone());
+        Box::pin(async move {
+            // It fails only where the buffer is closed, and then nothing more is taken in.
+            insist(|| buffer.mark(source.clone(), feed.clone())).await.ok().flatten()
+        })
+    })
 }
 
 /// Returns how a folder is read.

@@ -98,6 +98,19 @@ pub enum SourceError {
         /// The folder.
         path: String,
     },
+    /// It holds more files than can be remembered.
+    #[error(
+        "the folder {path} holds {files} files that are to be read, at most {most} can be: nothing \
+         of it is read until some that were read are cleared away; processed_folder moves them"
+    )]
+    Crowded {
+        /// The folder.
+        path: String,
+        /// How many files.
+        files: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// A service does not answer, or not with what can be read.
     #[error("the service {url} cannot be read")]
     Endpoint {

@@ -201,6 +201,12 @@ impl Sqlite {
         )
     }
 
+    /// Returns the mark of one feed of a source.
+    pub(super) fn mark(&self, source: &str, feed: &str) -> Result<Option<String>, BufferError> {
+        let sql = "SELECT mark FROM source_position WHERE source = ?1 AND feed = ?2";
+        Ok(self.rows(sql, &[&source, &feed], |row| row.get(0))?.pop())
+    }
+
     /// Returns what the buffer knows of itself.
     pub(super) fn figures(&self) -> Result<Figures, BufferError> {
         figures(&self.connection)

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::{Completeness, Ending, Event, Fate, Place, Source, SourceError};
 use crate::config::{BundleConfig, Names};
 
+mod book;
 pub mod bundle;
 mod current;
 mod file;
@@ -35,8 +36,8 @@ use current::{Current, Reading};
 use file::{Chunk, OpenFile, Trail};
 use hints::Hints;
 pub use hints::Watch;
-pub use known::Marks;
 use known::{Files, Habits, Look, State};
+pub use known::{Marks, Recall};
 use listing::Listed;
 pub use mount::Disk;
 use mount::{Identity, Mount};
@@ -88,6 +89,7 @@ pub struct Settings {
 pub struct Directory {
     settings: Arc<Settings>,
     files: Arc<Mutex<Files>>,
+    recall: Option<Recall>,
     /// Of files that may grow; the others are hashed from their start.
     trails: BTreeMap<String, Trail>,
     hints: Hints,
@@ -117,7 +119,7 @@ struct Listing {
 
 impl Directory {
     /// Makes a source that goes on where the marks say.
-    pub fn new(settings: Settings, marks: Marks, watch: Watch) -> Self {
+    pub fn new(settings: Settings, mut marks: Marks, watch: Watch) -> Self {
         let habits = Habits {
             tail: settings.tail,
             settle: settings.bundle.as_ref().map_or(Duration::ZERO, |bundle| bundle.settle),
@@ -137,6 +139,7 @@ impl Directory {
         Self {
             hints: Hints::new(Arc::clone(&settings), watch),
             settings,
+            recall: marks.take_recall(),
             files: Arc::new(Mutex::new(Files::new(marks, habits))),
             trails: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -265,6 +268,10 @@ impl Directory {
             let names = listed.unnamed;
             tracing::warn!(folder = %path, names, "names that are no UTF-8 are left alone");
         }
+        if listed.matched > book::FILES_MAX {
+            let (files, most) = (listed.matched, book::FILES_MAX);
+            return Err(SourceError::Crowded { path, files, most });
+        }
         let known = self.files().count();
         if self.settings.may_empty || known == 0 {
             return Ok(());
@@ -288,14 +295,17 @@ impl Directory {
 
     async fn begin(&mut self, candidate: Candidate) -> Result<Option<Event>, SourceError> {
         // It may have been queued twice, by a hint and by the listing.
-        let (look, finished, (place, hash)) = {
+        let recall = self.recall.as_ref();
+        let mark = known::mark_of(&self.files, recall, &candidate.name).await;
+        let (look, finished) = {
             let files = self.files();
-            let finished = files.is_finished(&candidate);
-            (files.look(&candidate), finished, files.place(&candidate.name))
+            (files.look(&candidate), files.is_finished(&candidate))
         };
         if look.is_none() {
             return Ok(None);
         }
+        let place = Place { offset: mark.offset, memory: mark.memory };
+        let hash = u128::from_str_radix(&mark.hash, 16).unwrap_or_default();
         let path = self.path(&candidate.name);
         let trail = self.trails.get(&candidate.name).cloned();
         let known = file::Known { offset: place.offset, hash, trail };
@@ -347,7 +357,7 @@ impl Directory {
         }
         let (path, from) = (self.path(&candidate.name), Instant::now());
         match blocking(move || file::edges(&path)).await {
-            Ok(edges) if edges == self.files().edges(&candidate.name) => {
+            Ok(edges) if self.files().has_edges(&candidate, edges) => {
                 self.files().times_moved(&candidate);
             }
             // One that cannot be read now is told of when it is read whole.

@@ -1,6 +1,8 @@
 //! What a technician does with a folder: many files at the start, a look before the agent runs, and an
 //! export that lies there as a folder.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -35,6 +37,11 @@ async fn twenty_thousand_files_are_read_the_oldest_first_and_remembered() {
     world.until("all are known", |report| report.status.complete_through.is_some()).await;
     eprintln!("{FILES} files: {first:?}, again {:?}, {memory} KiB", from.elapsed());
     assert!(memory < 24 << 10, "{memory} KiB of memory of its own");
+    // One that was read long ago goes on where its mark says.
+    let more = lines(&[receipt("1", FILES + 1, "09:41:08", 1)]);
+    let mut grown = File::options().append(true).open(world.path("tills/00000.jsonl")).unwrap();
+    grown.write_all(more.as_bytes()).unwrap();
+    world.until_cut(receipts + 1, i64::from(FILES / 100) + 1).await;
     assert!(agent.stop().await.success());
     assert_eq!(world.json(&["buffer", "stats", "--json"])["duplicates"], 0);
 }

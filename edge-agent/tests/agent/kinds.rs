@@ -1,5 +1,6 @@
 //! The kinds of sources and a till for each, for the promises that all of them make.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener as HeldPort;
@@ -149,7 +150,11 @@ fn directory(folder: &TempDir, marks: &Marks) -> Directory {
         gather: Duration::from_millis(1),
         clock: Clock::real(),
     };
-    let mut known = FileMarks::default();
+    let written: BTreeMap<String, String> = marks.iter().cloned().collect();
+    let mut known = FileMarks::new(Box::new(move |name| {
+        let mark = written.get(&name).cloned();
+        Box::pin(async move { mark })
+    }));
     known.add(marks);
     Directory::new(settings, known, Watch::default())
 }

@@ -389,7 +389,11 @@ impl Bench {
             buffer: self.buffer.clone(),
             stop: stopped,
         };
-        let mut marks = Marks::default();
+        let (buffer, name) = (self.buffer.clone(), source.to_owned());
+        let mut marks = Marks::new(Box::new(move |feed| {
+            let (buffer, name) = (buffer.clone(), name.clone());
+            Box::pin(async move { buffer.mark(name, feed).await.unwrap() })
+        }));
         marks.add(&self.marks(source).await);
         let directory = Directory::new(settings, marks, self.watch.clone());
         let (tx, notices) = mpsc::channel(1);

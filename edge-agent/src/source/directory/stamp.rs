@@ -50,9 +50,9 @@ impl PartialOrd for Candidate {
 }
 
 impl Stamp {
-    /// Returns a number that stands for it in memory; 0 for none.
+    /// Returns a number that stands for it in memory; 0 and 1 for none.
     pub(super) fn print(&self) -> u64 {
-        short(self).max(1)
+        short(self).max(2)
     }
 
     /// Returns when the file was last written.
