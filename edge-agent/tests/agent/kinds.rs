@@ -1,172 +1,35 @@
 //! The kinds of sources and a till for each, for the promises that all of them make.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
 use std::net::TcpListener as HeldPort;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use edge_agent::config::{
-    Answer, CursorKind, FakeConfig, Flow, Hold, HttpConfig, LineConfig, Names, SerialConfig,
+    Answer, CursorKind, FakeConfig, Flow, Hold, HttpConfig, LineConfig, SerialConfig,
     SerialFraming, TcpConfig, TcpMode,
 };
 use edge_agent::format::Format;
-use edge_agent::source::directory::{Directory, Marks as FileMarks, Settings, Watch};
 use edge_agent::source::fake::Fake;
 use edge_agent::source::http::Http;
 use edge_agent::source::serial::Serial;
 use edge_agent::source::tcp::Tcp;
 use shared::time::Clock;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::calls::free_port;
-use crate::contract::{Kind, Marks, Memory, line, soon};
+use crate::contract::{Kind, Marks, Memory, line};
 use crate::reading::find;
-use crate::serial::Till as Adapter;
 use crate::shop::{self, Books, Order, look};
 use crate::world::SOON;
 
-/// How often a till looks whether it is heard.
-const LOOK_PAUSE: Duration = Duration::from_millis(5);
+mod folders;
+mod speech;
 
-/// What a till may be told while it waits for somebody to listen.
-const WISHES_MAX: usize = 64;
-
-/// One file that a till writes all day.
-pub(crate) struct Grows {
-    folder: TempDir,
-    file: Option<File>,
-}
-
-/// A file for each receipt.
-pub(crate) struct Drops {
-    folder: TempDir,
-    seen: Vec<(u64, i64, i64)>,
-}
-
-impl Grows {
-    pub(crate) fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        std::fs::create_dir(folder.path().join("tills")).unwrap();
-        Self { folder, file: None }
-    }
-}
-
-impl Kind for Grows {
-    type Source = Directory;
-    const MEMORY: Memory = Memory::GivesAgain;
-
-    async fn open(&mut self, marks: Marks) -> Directory {
-        directory(&self.folder, &marks)
-    }
-
-    async fn say(&mut self, number: u32) {
-        let path = self.folder.path().join("tills/day.jsonl");
-        let open = || File::options().create(true).append(true).open(path).unwrap();
-        let file = self.file.get_or_insert_with(open);
-        let text = line(number);
-        let (first, second) = text.as_bytes().split_at(text.len() / 2);
-        file.write_all(first).unwrap();
-        tokio::task::yield_now().await;
-        file.write_all(second).unwrap();
-    }
-
-    async fn part(&mut self) -> bool {
-        part(&self.folder)
-    }
-
-    async fn join(&mut self) {
-        join(&self.folder);
-    }
-
-    async fn written(&mut self) -> Vec<u8> {
-        let names = std::fs::read_dir(self.folder.path().join("tills")).unwrap();
-        assert_eq!(names.count(), 1, "nothing is added to the folder");
-        Vec::new()
-    }
-}
-
-impl Drops {
-    pub(crate) fn new() -> Self {
-        Self { folder: Grows::new().folder, seen: Vec::new() }
-    }
-
-    fn state(&self, number: usize) -> (u64, i64, i64) {
-        let path = self.folder.path().join(format!("tills/{number:03}.jsonl"));
-        let meta = std::fs::metadata(path).unwrap();
-        (meta.ino(), meta.ctime(), meta.ctime_nsec())
-    }
-}
-
-impl Kind for Drops {
-    type Source = Directory;
-    const MEMORY: Memory = Memory::GivesAgain;
-
-    async fn open(&mut self, marks: Marks) -> Directory {
-        directory(&self.folder, &marks)
-    }
-
-    async fn say(&mut self, number: u32) {
-        let new = self.folder.path().join("new");
-        std::fs::write(&new, line(number)).unwrap();
-        let name = format!("tills/{number:03}.jsonl");
-        std::fs::rename(&new, self.folder.path().join(name)).unwrap();
-        self.seen.push(self.state(number as usize));
-    }
-
-    async fn part(&mut self) -> bool {
-        part(&self.folder)
-    }
-
-    async fn join(&mut self) {
-        join(&self.folder);
-    }
-
-    async fn written(&mut self) -> Vec<u8> {
-        let now: Vec<_> = (1..=self.seen.len()).map(|number| self.state(number)).collect();
-        assert_eq!(now, self.seen, "the files are as they were");
-        Vec::new()
-    }
-}
-
-fn directory(folder: &TempDir, marks: &Marks) -> Directory {
-    let settings = Settings {
-        path: folder.path().join("tills"),
-        depth: 1,
-        names: Names::new(&["*".to_owned()], &[]).unwrap(),
-        bundle: None,
-        processed_folder: None,
-        may_empty: false,
-        disk: None,
-        poll: Duration::from_millis(10),
-        tail: Duration::from_secs(86_400),
-        gather: Duration::from_millis(1),
-        clock: Clock::real(),
-    };
-    let written: BTreeMap<String, String> = marks.iter().cloned().collect();
-    let mut known = FileMarks::new(Box::new(move |name| {
-        let mark = written.get(&name).cloned();
-        Box::pin(async move { mark })
-    }));
-    known.add(marks);
-    Directory::new(settings, known, Watch::default())
-}
-
-fn part(folder: &TempDir) -> bool {
-    std::fs::rename(folder.path().join("tills"), folder.path().join("away")).unwrap();
-    true
-}
-
-fn join(folder: &TempDir) {
-    std::fs::rename(folder.path().join("away"), folder.path().join("tills")).unwrap();
-}
+pub(crate) use folders::{Drops, Grows};
+use speech::{AbortOnDrop, Cable, Plug, Till, Way, Wish};
 
 /// A till that we call.
 pub(crate) struct Caller(Socket, Arc<AsyncMutex<Option<TcpListener>>>);
@@ -513,155 +376,4 @@ impl Kind for Invents {
 fn passive() -> LineConfig {
     let quiet = Duration::from_millis(100);
     LineConfig { answer: Answer::None, hold: Hold::Silent, quiet }
-}
-
-/// What a till on a line is told to do.
-enum Wish {
-    Say(u32),
-    /// The agent has ended, and its line with it.
-    Anew(oneshot::Sender<()>),
-    /// Tell what was heard.
-    Tell(oneshot::Sender<Vec<u8>>),
-}
-
-/// A till on a line, at work beside the source.
-struct Till {
-    orders: mpsc::Sender<Wish>,
-    _task: AbortOnDrop,
-}
-
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// How a till speaks.
-trait Wire: Send + 'static {
-    /// Says something to whoever listens, once somebody does.
-    fn say(&mut self, text: String) -> impl Future<Output = ()> + Send;
-    /// Ends the line of an agent that has ended, and returns what it wrote.
-    fn end(&mut self) -> impl Future<Output = Vec<u8>> + Send;
-}
-
-impl Till {
-    fn start(mut wire: impl Wire) -> Self {
-        let (orders, mut rx) = mpsc::channel(WISHES_MAX);
-        let work = async move {
-            let mut heard = Vec::new();
-            while let Some(order) = rx.recv().await {
-                match order {
-                    Wish::Say(number) => wire.say(line(number)).await,
-                    Wish::Anew(done) => {
-                        heard.extend(wire.end().await);
-                        done.send(()).unwrap();
-                    }
-                    Wish::Tell(to) => {
-                        heard.extend(wire.end().await);
-                        to.send(std::mem::take(&mut heard)).unwrap();
-                    }
-                }
-            }
-        };
-        Self { orders, _task: AbortOnDrop(tokio::spawn(work)) }
-    }
-
-    fn tell(&self, order: Wish) {
-        assert!(self.orders.try_send(order).is_ok(), "the till is at work");
-    }
-
-    async fn anew(&self) {
-        let (done, is_done) = oneshot::channel();
-        self.tell(Wish::Anew(done));
-        soon(is_done).await.unwrap();
-    }
-
-    async fn heard(&self) -> Vec<u8> {
-        let (to, told) = oneshot::channel();
-        self.tell(Wish::Tell(to));
-        soon(told).await.unwrap()
-    }
-}
-
-/// How a till comes to its socket.
-enum Way {
-    Calls(u16),
-    Accepts(Arc<AsyncMutex<Option<TcpListener>>>),
-}
-
-struct Plug {
-    way: Way,
-    line: Option<TcpStream>,
-}
-
-impl Plug {
-    async fn connect(&self) -> TcpStream {
-        loop {
-            let line = match &self.way {
-                Way::Calls(port) => TcpStream::connect(("127.0.0.1", *port)).await.ok(),
-                Way::Accepts(listener) => match &*listener.lock().await {
-                    Some(listener) => Some(listener.accept().await.unwrap().0),
-                    None => None,
-                },
-            };
-            match line {
-                Some(line) => return line,
-                None => tokio::time::sleep(LOOK_PAUSE).await,
-            }
-        }
-    }
-}
-
-impl Wire for Plug {
-    async fn say(&mut self, text: String) {
-        if self.line.is_none() {
-            self.line = Some(self.connect().await);
-        }
-        let line = self.line.as_mut().unwrap();
-        let (first, second) = text.as_bytes().split_at(text.len() / 2);
-        line.write_all(first).await.unwrap();
-        tokio::task::yield_now().await;
-        line.write_all(second).await.unwrap();
-    }
-
-    async fn end(&mut self) -> Vec<u8> {
-        let mut heard = Vec::new();
-        if let Some(mut line) = self.line.take() {
-            // Its end may be a reset: what was heard before counts.
-            drop(line.read_to_end(&mut heard).await);
-        }
-        heard
-    }
-}
-
-/// A serial line: the adapter is plugged in when there is something to say.
-struct Cable {
-    name: PathBuf,
-    adapter: Option<Adapter>,
-    is_heard: bool,
-}
-
-impl Wire for Cable {
-    async fn say(&mut self, text: String) {
-        let mut adapter = self.adapter.take().unwrap_or_else(|| Adapter::plug_in_as(&self.name));
-        while !self.is_heard {
-            self.is_heard = adapter.is_open();
-            tokio::time::sleep(LOOK_PAUSE).await;
-        }
-        let (first, second) = text.as_bytes().split_at(text.len() / 2);
-        adapter.say(first);
-        tokio::task::yield_now().await;
-        adapter.say(second);
-        self.adapter = Some(adapter);
-    }
-
-    async fn end(&mut self) -> Vec<u8> {
-        // Another adapter has the same name next time.
-        let adapter = self.adapter.take();
-        self.is_heard = false;
-        drop(std::fs::remove_file(&self.name));
-        adapter.map_or_else(Vec::new, |mut it| std::iter::from_fn(|| it.heard()).collect())
-    }
 }
