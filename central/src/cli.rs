@@ -52,11 +52,12 @@ pub enum Command {
     Topics(TopicsCommand),
     /// Check the configuration and whether Kafka, Postgres and the lake can be reached.
     Check,
-    /// Compare Kafka, Postgres and the lake, closings and receipt numbers.
+    /// Compare Kafka, Postgres and the lake, agents' own counts, closings and receipt numbers.
     ///
     /// Ends with 0 where all is equal; with 1 where the places differ, 3 where kept sums differ from
     /// their rows, 4 where records are not what was judged or the lake is behind, 5 where closings
-    /// differ, 6 where receipt numbers are missing or doubled; with 2 where nothing was compared.
+    /// differ, 6 where receipt numbers are missing or doubled, 7 where agents have counted otherwise;
+    /// with 2 where nothing was compared.
     Reconcile(ReconcileArguments),
     /// Run roles until SIGTERM.
     Run {

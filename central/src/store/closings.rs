@@ -122,6 +122,15 @@ impl Store {
 }
 
 impl Closings {
+    /// Adds what another comparison found.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.equal += other.equal;
+        self.undecided += other.undecided;
+        self.differing += other.differing;
+        self.differences.extend(other.differences);
+        self.differences.truncate(DIFFERENCES_MAX);
+    }
+
     fn add(&mut self, row: &Row) {
         let (said, summed): (i64, i64) = (row.get("total_cents"), row.get("rows_cents"));
         match compare(said, summed, row.get("decided")) {

@@ -17,3 +17,4 @@ mod reconcile;
 mod reconcile_tills;
 mod registry;
 mod stock;
+mod told;
