@@ -173,6 +173,20 @@ pub enum StoresCommand {
         #[command(flatten)]
         who: Who,
     },
+    /// Write which receipts of a store are here, signed, for `edge-agent restore` on a new box.
+    ExportReceipts {
+        /// The store.
+        store: StoreId,
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// The key that signs, ECDSA P-256 in PKCS#8 PEM; agents hold its certificate.
+        #[arg(long)]
+        key: PathBuf,
+        /// Who does it.
+        #[command(flatten)]
+        who: Who,
+    },
     /// Close a store's breaker, once the cause is mended.
     ResetBreaker {
         /// The store.

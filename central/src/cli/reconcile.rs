@@ -103,6 +103,7 @@ fn write_tills(report: &Report) -> std::io::Result<()> {
     for difference in &closings.differences {
         out::line(difference)?;
     }
+    closings.faults.iter().try_for_each(out::line)?;
     report.receipt_numbers.iter().try_for_each(out::line)
 }
 
@@ -118,7 +119,7 @@ fn verdict(report: &Report) -> String {
         report.article_days.len(),
         report.faults.len(),
         report.digests.differing,
-        report.closings.differing,
+        report.found(Kind::Closings),
         report.receipt_numbers.len()
     )
 }

@@ -122,6 +122,9 @@ fn tell(status: &Status, report: &Report) {
     for one in &report.closings.differences {
         tracing::error!(difference = %one, "a closing differs");
     }
+    for one in &report.closings.faults {
+        tracing::error!(fault = %one, "a closing is missing or doubled");
+    }
     for one in &report.receipt_numbers {
         tracing::error!(numbers = %one, "receipt numbers are wrong");
     }

@@ -99,7 +99,7 @@ async fn rows_that_the_lake_has_twice_are_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_lake_lost_are_found() {
     let world = settled("reconcile_lake_lost").await;
-    remove_last_file(&world, "tills");
+    remove_last_file(&world.config.lake.path, "tills");
 
     let report = compare(&world, Scope::default()).await;
 
@@ -179,8 +179,8 @@ async fn settled(test: &str) -> World {
 }
 
 /// Commits by hand that the newest data file of a table is gone.
-fn remove_last_file(world: &World, table: &str) {
-    let log = std::path::Path::new(&world.config.lake.path).join(table).join("_delta_log");
+pub(crate) fn remove_last_file(lake: &str, table: &str) {
+    let log = std::path::Path::new(lake).join(table).join("_delta_log");
     let version = (0..).find(|n: &u64| !log.join(format!("{n:020}.json")).exists()).unwrap();
     let text = std::fs::read_to_string(log.join(format!("{:020}.json", version - 1))).unwrap();
     let actions = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());

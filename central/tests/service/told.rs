@@ -33,7 +33,8 @@ async fn what_an_agent_has_counted_equals_the_rows_and_the_newest_is_compared() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_has_counted_otherwise_is_found_whatever_it_is() {
-    let bend: [(&str, fn(&mut DayDigest)); 3] = [
+    type Bend = fn(&mut DayDigest);
+    let bend: [(&str, Bend); 3] = [
         ("one receipt more", |one| one.receipts += 1),
         ("another amount", |one| one.cents.0 += 1),
         ("another receipt", |one| {
