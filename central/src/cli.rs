@@ -52,11 +52,12 @@ pub enum Command {
     Topics(TopicsCommand),
     /// Check the configuration and whether Kafka, Postgres and the lake can be reached.
     Check,
-    /// Compare Kafka, Postgres and the lake, closings and receipt numbers.
+    /// Compare Kafka, Postgres and the lake, agents' own counts, closings and receipt numbers.
     ///
     /// Ends with 0 where all is equal; with 1 where the places differ, 3 where kept sums differ from
     /// their rows, 4 where records are not what was judged or the lake is behind, 5 where closings
-    /// differ, 6 where receipt numbers are missing or doubled; with 2 where nothing was compared.
+    /// differ, 6 where receipt numbers are missing or doubled, 7 where agents have counted otherwise;
+    /// with 2 where nothing was compared.
     Reconcile(ReconcileArguments),
     /// Run roles until SIGTERM.
     Run {
@@ -168,6 +169,20 @@ pub enum StoresCommand {
         store: StoreId,
         /// The stream.
         stream: StreamId,
+        /// Who does it.
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Write which receipts of a store are here, signed, for `edge-agent restore` on a new box.
+    ExportReceipts {
+        /// The store.
+        store: StoreId,
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// The key that signs, ECDSA P-256 in PKCS#8 PEM; agents hold its certificate.
+        #[arg(long)]
+        key: PathBuf,
         /// Who does it.
         #[command(flatten)]
         who: Who,

@@ -168,6 +168,8 @@ impl std::str::FromStr for UnknownStores {
 pub struct ReconcileConfig {
     /// Minutes between two comparisons, of the real clock.
     pub every_minutes: u64,
+    /// Every so many-th compares all days, the others those that changed.
+    pub full_every_rounds: u64,
 }
 
 /// Where health and metrics are served.
@@ -340,8 +342,12 @@ fn read_judge(mut section: Section, faults: &mut Faults) -> Option<JudgeConfig> 
 
 fn read_reconcile(mut section: Section, faults: &mut Faults) -> Option<ReconcileConfig> {
     let every_minutes = section.number("every_minutes", 1..=10_080, 60, faults);
+    let full_every_rounds = section.number("full_every_rounds", 1..=10_000, 24, faults);
     section.finish(faults);
-    Some(ReconcileConfig { every_minutes: u64::try_from(every_minutes?).ok()? })
+    Some(ReconcileConfig {
+        every_minutes: u64::try_from(every_minutes?).ok()?,
+        full_every_rounds: u64::try_from(full_every_rounds?).ok()?,
+    })
 }
 
 fn read_http(mut section: Section, faults: &mut Faults) -> Option<HttpConfig> {

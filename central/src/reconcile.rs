@@ -1,8 +1,8 @@
 //! The proof that every place holds the same: the accepted batches in the topic, the views and the
 //! kept sums in Postgres, the tables of the lake; receipts, lines, quantities and cents per store and
 //! business day. Where two differ it looks again at that day alone, per minute and till. Beside that
-//! it compares what tills said at their closings, and looks for receipt numbers that are missing or
-//! there twice.
+//! it compares what agents have counted of their days and what tills said at their closings, and looks
+//! for receipt numbers that are missing or there twice.
 //!
 //! It may run beside everything else: all places are cut where the lake's own identifiers are, so
 //! what arrives meanwhile belongs to no side. It changes nothing.
@@ -11,10 +11,11 @@ mod compare;
 pub mod role;
 mod topic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
+use shared::time::BusinessDay;
 use shared::topics::Topic;
 use tokio::time::Instant;
 
@@ -25,6 +26,7 @@ use crate::lake::storage::Storage;
 use crate::lake::totals::{TableTotals, TotalsError};
 use crate::lake::{self, LakeError};
 use crate::store::closings::Closings;
+use crate::store::digests::Digests;
 use crate::store::numbers::ReceiptNumbers;
 use crate::store::totals::{ArticleDifference, Cut, Question};
 use crate::store::{Store, StoreError};
@@ -63,8 +65,19 @@ pub enum ReconcileError {
 pub struct Order {
     /// Stores and days.
     pub scope: Scope,
+    /// These days only, where there are any.
+    pub days: BTreeSet<BusinessDay>,
     /// How long the lake may take to catch up, real time.
     pub wait: Duration,
+}
+
+impl Order {
+    /// Returns what is compared, one after the other.
+    fn scopes(&self) -> Vec<Scope> {
+        let one = |&day: &BusinessDay| Scope { day: Some(day), ..self.scope.clone() };
+        let scopes: Vec<Scope> = self.days.iter().map(one).collect();
+        if scopes.is_empty() { vec![self.scope.clone()] } else { scopes }
+    }
 }
 
 /// A kind of difference, the gravest first. Each has an exit status of its own.
@@ -76,6 +89,8 @@ pub enum Kind {
     KeptSums,
     /// Records are not what was judged, or the lake does not catch up.
     Records,
+    /// An agent has counted a day otherwise than its rows.
+    Digests,
     /// A till's closing says something else than its receipts.
     Closings,
     /// Receipt numbers are missing or there twice.
@@ -84,8 +99,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, the gravest first.
-    pub const ALL: [Self; 5] =
-        [Self::Places, Self::KeptSums, Self::Records, Self::Closings, Self::ReceiptNumbers];
+    pub const ALL: [Self; 6] = [
+        Self::Places,
+        Self::KeptSums,
+        Self::Records,
+        Self::Digests,
+        Self::Closings,
+        Self::ReceiptNumbers,
+    ];
 
     /// The name in metrics and logs.
     pub fn name(self) -> &'static str {
@@ -93,6 +114,7 @@ impl Kind {
             Self::Places => "places",
             Self::KeptSums => "kept_sums",
             Self::Records => "records",
+            Self::Digests => "digests",
             Self::Closings => "closings",
             Self::ReceiptNumbers => "receipt_numbers",
         }
@@ -104,6 +126,10 @@ impl Kind {
 pub struct Report {
     /// True where nothing of any kind was found.
     pub equal: bool,
+    /// Where the comparison ended: a topic's id, and per partition the first offset that was not
+    /// judged yet.
+    #[serde(skip)]
+    pub judged: (String, Cut),
     /// Records in the topic up to where they are judged.
     pub records: u64,
     /// Those of them that count.
@@ -122,6 +148,8 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// Article days whose kept sums are not those of their rows.
     pub article_days: Vec<ArticleDifference>,
+    /// What agents have counted beside the rows.
+    pub digests: Digests,
     /// Closings of tills beside their receipts.
     pub closings: Closings,
     /// Receipt numbers that are missing or there twice.
@@ -137,7 +165,8 @@ impl Report {
             Kind::Places => self.differing_days,
             Kind::KeptSums => self.article_days.len(),
             Kind::Records => self.faults.len(),
-            Kind::Closings => self.closings.differing,
+            Kind::Digests => self.digests.differing,
+            Kind::Closings => self.closings.differing + self.closings.faults.len(),
             Kind::ReceiptNumbers => self.receipt_numbers.len(),
         }
     }
@@ -157,14 +186,11 @@ pub async fn reconcile(config: &Config, order: &Order) -> Result<Report, Reconci
     let judged = store.judged(&generation).await.map_err(ReconcileError::Store)?;
     let places = Places { config, store, topic, generation, judged };
     let (lake, mut faults) = places.caught_up_lake(&storage, order.wait).await?;
-    let (sides, topic) =
-        places.sides(&lake, std::slice::from_ref(&order.scope), Grain::Day).await?;
+    let scopes = order.scopes();
+    let (sides, topic) = places.sides(&lake, &scopes, Grain::Day).await?;
     let differing = sides.differing();
     let differences = places.look_closer(&lake, &sides, &differing).await?;
-    let article_days = places.store.article_day_differences(&order.scope).await;
-    let article_days = article_days.map_err(ReconcileError::Store)?;
-    let closings = places.store.compare_closings(&order.scope).await;
-    let receipt_numbers = places.store.receipt_numbers(&order.scope).await;
+    let within = places.within(&scopes).await.map_err(ReconcileError::Store)?;
     faults.extend(topic.faults);
     let mut report = Report {
         equal: false,
@@ -176,10 +202,12 @@ pub async fn reconcile(config: &Config, order: &Order) -> Result<Report, Reconci
         lake: compare::total(&sides.lake),
         differing_days: differing.len(),
         differences,
-        article_days,
-        closings: closings.map_err(ReconcileError::Store)?,
-        receipt_numbers: receipt_numbers.map_err(ReconcileError::Store)?,
+        article_days: within.article_days,
+        digests: within.digests,
+        closings: within.closings,
+        receipt_numbers: within.receipt_numbers,
         faults,
+        judged: (places.generation.clone(), places.judged.clone()),
     };
     report.equal = report.gravest().is_none();
     Ok(report)
@@ -194,6 +222,15 @@ struct Places<'a> {
     judged: Cut,
 }
 
+/// What is compared within the database.
+#[derive(Default)]
+struct Within {
+    article_days: Vec<ArticleDifference>,
+    digests: Digests,
+    closings: Closings,
+    receipt_numbers: Vec<ReceiptNumbers>,
+}
+
 /// One version of every table, and where it ends.
 struct Lake {
     tables: Vec<TableTotals>,
@@ -201,6 +238,18 @@ struct Lake {
 }
 
 impl Places<'_> {
+    /// Compares what Postgres itself holds, but for the sums of the views.
+    async fn within(&self, scopes: &[Scope]) -> Result<Within, StoreError> {
+        let mut all = Within::default();
+        for scope in scopes {
+            all.article_days.extend(self.store.article_day_differences(scope).await?);
+            all.digests.join(self.store.compare_digests(scope).await?);
+            all.closings.join(self.store.compare_closings(scope).await?);
+            all.receipt_numbers.extend(self.store.receipt_numbers(scope).await?);
+        }
+        Ok(all)
+    }
+
     /// Opens the lake once it holds every row that was judged when the comparison began.
     async fn caught_up_lake(
         &self,

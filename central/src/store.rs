@@ -5,6 +5,8 @@ pub mod audit;
 pub mod closings;
 mod days;
 pub mod dead_letters;
+pub mod delivered;
+pub mod digests;
 mod health;
 mod migrate;
 pub mod numbers;

@@ -1,11 +1,13 @@
 //! TLS for everything that is not librdkafka: who we trust and who we are. The only file that
-//! names rustls.
+//! names rustls, and the one that signs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 /// A finished set-up.
@@ -32,6 +34,36 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+}
+
+/// Why nothing is signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The key cannot be read.
+    #[error("cannot read {}", file.display())]
+    Pem {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        #[source]
+        source: pem::Error,
+    },
+    /// The key is of another kind.
+    #[error("{} is no ECDSA P-256 key in PKCS#8 form", .0.display())]
+    Kind(PathBuf),
+    /// There is no randomness.
+    #[error("nothing could be signed")]
+    Signing,
+}
+
+/// Signs bytes by ECDSA P-256 with SHA-256, in ASN.1 form.
+pub(crate) fn sign(key: &Path, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
+    let pem = |source| SignError::Pem { file: key.to_owned(), source };
+    let secret = PrivatePkcs8KeyDer::from_pem_file(key).map_err(pem)?;
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, secret.secret_pkcs8_der());
+    let pair = pair.map_err(|_| SignError::Kind(key.to_owned()))?;
+    let signature = pair.sign(&SystemRandom::new(), bytes).map_err(|_| SignError::Signing)?;
+    Ok(signature.as_ref().to_vec())
 }
 
 /// Returns a set-up that trusts one authority and shows no certificate.

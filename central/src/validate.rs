@@ -11,6 +11,7 @@ mod envelope;
 pub mod memory;
 pub mod registry;
 pub mod rules;
+mod told;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

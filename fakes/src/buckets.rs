@@ -90,6 +90,7 @@ impl Bucket {
             closings: Vec::new(),
             losses: Vec::new(),
             abandoned: Default::default(),
+            digests: Vec::new(),
         }
     }
 }

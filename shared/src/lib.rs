@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod delivered;
+pub mod digest;
 pub mod ids;
 pub mod ledger;
 pub mod log;

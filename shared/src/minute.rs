@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::DayDigest;
 use crate::ids::{Article, Label, ReceiptNumber, Sequence, Series, StoreId, StreamId, TillId};
 use crate::money::{Cents, Milli};
 use crate::ranges::Ranges;
@@ -54,6 +55,9 @@ pub struct StoreMinute {
     /// was delivered before stays so.
     #[serde(default, skip_serializing_if = "Ranges::is_empty")]
     pub abandoned: Ranges,
+    /// What the agent has counted of days that are over, and of those that changed since it told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<DayDigest>,
 }
 
 /// What one till rang up in the minute, within one series.

@@ -1,5 +1,6 @@
 //! `central reconcile`: whether the topic, Postgres and the lake hold the same, and where not.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let order = Order {
         scope: Scope { store: arguments.store, day: arguments.day },
+        days: BTreeSet::new(),
         wait: Duration::from_secs(arguments.wait_seconds),
     };
     let report = match reconcile(config, &order).await {
@@ -42,6 +44,7 @@ fn status(kind: Kind) -> u8 {
         Kind::Records => 4,
         Kind::Closings => 5,
         Kind::ReceiptNumbers => 6,
+        Kind::Digests => 7,
     }
 }
 
@@ -82,6 +85,14 @@ fn write(report: &Report) -> std::io::Result<()> {
 }
 
 fn write_tills(report: &Report) -> std::io::Result<()> {
+    let digests = &report.digests;
+    if digests.equal + digests.undecided + digests.differing > 0 {
+        out::line(format_args!(
+            "{} days of tills equal what their agents have counted, {} differ, {} lack batches",
+            digests.equal, digests.differing, digests.undecided
+        ))?;
+    }
+    digests.differences.iter().try_for_each(out::line)?;
     let closings = &report.closings;
     if closings.equal + closings.undecided + closings.differing > 0 {
         out::line(format_args!(
@@ -92,6 +103,7 @@ fn write_tills(report: &Report) -> std::io::Result<()> {
     for difference in &closings.differences {
         out::line(difference)?;
     }
+    closings.faults.iter().try_for_each(out::line)?;
     report.receipt_numbers.iter().try_for_each(out::line)
 }
 
@@ -100,12 +112,14 @@ fn verdict(report: &Report) -> String {
         return "EQUAL".to_owned();
     }
     format!(
-        "DIFFERENT: {} days of stores, {} article days, {} other faults, {} closings, \
+        "DIFFERENT: {} days of stores, {} article days, {} other faults, {} days of tills, \
+         {} closings, \
          {} runs of receipt numbers",
         report.differing_days,
         report.article_days.len(),
         report.faults.len(),
-        report.closings.differing,
+        report.digests.differing,
+        report.found(Kind::Closings),
         report.receipt_numbers.len()
     )
 }

@@ -1,8 +1,11 @@
 //! `central stores`: which stores there are, what may count of them, and their breakers.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
+use shared::delivered::{DeliveredSeries, FILE_BYTES_MAX, SignedDelivered};
 use shared::ids::{StoreId, StreamId};
 use shared::time::Minute;
 
@@ -10,6 +13,7 @@ use super::{StoresCommand, Style, out};
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::registry::{Listed, Shown};
+use crate::tls;
 
 pub(crate) async fn run(config: &Config, command: StoresCommand) -> anyhow::Result<ExitCode> {
     let store = Store::new(&config.postgres)?;
@@ -38,6 +42,18 @@ pub(crate) async fn run(config: &Config, command: StoresCommand) -> anyhow::Resu
             let before = store.activate_stream(&name, stream, &who.into()).await?;
             out::line(activated(&name, (before, stream)))?;
         }
+        StoresCommand::ExportReceipts { store: name, out: file, key, who } => {
+            let delivered = store.delivered(&name, config.clock.now(), &who.into()).await?;
+            let count: u64 = delivered.tills.iter().map(receipts_of).sum();
+            let line = delivered.line();
+            let signed = SignedDelivered::new(line.clone(), Vec::new()).signed_bytes();
+            let signed = SignedDelivered::new(line, tls::sign(&key, &signed)?);
+            write_whole(&file, &signed.text())?;
+            let series = delivered.tills.len();
+            out::line(format_args!(
+                "{count} receipts of {series} tills and series of store {name}"
+            ))?;
+        }
         StoresCommand::ResetBreaker { store: name, who } => {
             match store.reset_breaker(&name, &who.into()).await? {
                 Some(since) => {
@@ -48,6 +64,19 @@ pub(crate) async fn run(config: &Config, command: StoresCommand) -> anyhow::Resu
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn receipts_of(one: &DeliveredSeries) -> u64 {
+    one.receipts.count() + one.receipt_ids.len() as u64
+}
+
+/// Writes a file under another name first, so that there is never half of one.
+fn write_whole(file: &Path, text: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(text.len() as u64 <= FILE_BYTES_MAX, "more than {FILE_BYTES_MAX} bytes");
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, file));
+    written.with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn activated(store: &StoreId, (before, stream): (Option<StreamId>, StreamId)) -> String {

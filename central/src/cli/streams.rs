@@ -72,7 +72,7 @@ fn show((all, gaps): (&[Arrived], &[Gap]), style: Style) -> anyhow::Result<()> {
 fn one_line(one: &Arrived) -> String {
     let or_dash = |at: Option<_>| at.map_or("-".to_owned(), time);
     format!(
-        "{:<12}  {}  {:<6}  1 to {}: {} accepted, {} set aside, {} missing, {} given up; \
+        "{:<12}  {}  {:<6}  1 to {}: {} accepted, {} set aside, {} missing, {} given up ({} by the agent); \
          complete through {}, the agent says {}",
         one.store,
         one.stream,
@@ -82,6 +82,7 @@ fn one_line(one: &Arrived) -> String {
         one.set_aside,
         one.gaps,
         one.given_up,
+        one.abandoned,
         or_dash(one.complete_through),
         or_dash(one.told_through)
     )

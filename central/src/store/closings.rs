@@ -13,6 +13,9 @@ use crate::figures::Scope;
 /// Differences that one comparison tells at most.
 const DIFFERENCES_MAX: usize = 20;
 
+/// The widest step between two closings that a missing one explains.
+const HOLE_MOST: i32 = 10;
+
 /// How a closing compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comparison {
@@ -53,6 +56,40 @@ pub struct Closings {
     pub differing: usize,
     /// The first that differ.
     pub differences: Vec<ClosingDifference>,
+    /// Closings that are missing between two others, or that close what another one closed.
+    pub faults: Vec<ClosingFault>,
+}
+
+/// A closing that is missing, or is there twice under two numbers.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ClosingFault {
+    /// The store.
+    pub store: String,
+    /// The tills that were closed.
+    pub tills: Vec<String>,
+    /// What told of it.
+    pub source: String,
+    /// The day of the closing behind the missing ones, or of the second one.
+    pub day: BusinessDay,
+    /// That closing.
+    pub closing: String,
+    /// The closing before it, or the first one.
+    pub other: String,
+    /// True where those between them are missing.
+    pub missing: bool,
+}
+
+impl std::fmt::Display for ClosingFault {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { store, source, day, closing, other, .. } = self;
+        let tills = self.tills.join(", ");
+        write!(out, "store {store} day {day} tills {tills} ({source}): ")?;
+        if self.missing {
+            write!(out, "between closings {other} and {closing} one is missing")
+        } else {
+            write!(out, "closing {closing} closes receipts that closing {other} closes")
+        }
+    }
 }
 
 impl std::fmt::Display for ClosingDifference {
@@ -117,11 +154,62 @@ impl Store {
             .map_err(StoreError::on("compare its closings"))?;
         let mut closings = Closings::default();
         rows.iter().for_each(|row| closings.add(row));
+        closings.faults = self.closing_faults(scope).await?;
         Ok(closings)
+    }
+
+    /// Finds closings that are missing between two that are numbered, and receipts that two closings
+    /// of a day close. A hole counts once its store is complete beyond the closing behind it; a wide
+    /// one is another way of numbering.
+    async fn closing_faults(&self, scope: &Scope) -> Result<Vec<ClosingFault>, StoreError> {
+        let sql = "
+            WITH closing AS (
+                SELECT store_id, tills, source, closing, business_day, closed_at, supersedes,
+                       (SELECT range_agg(int8range((r->>0)::bigint, (r->>1)::bigint, '[]'))
+                        FROM jsonb_array_elements(receipts) r) AS numbers
+                FROM till_closing WHERE $1::text IS NULL OR store_id = $1
+            ), chain AS (
+                SELECT *, closing::numeric AS number, lag(closing) OVER run AS before
+                FROM closing WHERE closing ~ '^[0-9]{1,18}$'
+                WINDOW run AS (PARTITION BY store_id, tills, source ORDER BY closing::numeric, closing)
+            ), complete AS (
+                SELECT store_id, max(complete_through) AS through FROM ledger GROUP BY store_id
+            )
+            SELECT store_id, tills, source, business_day, closing, before AS other, true AS missing
+            FROM chain JOIN complete USING (store_id)
+            WHERE number - before::numeric BETWEEN 2 AND $3::int AND closed_at < through
+              AND ($2::date IS NULL OR business_day = $2)
+            UNION ALL
+            SELECT b.store_id, b.tills, b.source, b.business_day, b.closing, a.closing, false
+            FROM closing a JOIN closing b USING (store_id, tills, source, business_day)
+            WHERE a.numbers && b.numbers AND (a.closed_at, a.closing) < (b.closed_at, b.closing)
+              AND b.supersedes IS DISTINCT FROM a.closing AND a.supersedes IS DISTINCT FROM b.closing
+              AND ($2::date IS NULL OR business_day = $2)
+            ORDER BY 1, 4, 2, 5 LIMIT $4";
+        let (store, day) = parameters(scope);
+        let most = i64::try_from(DIFFERENCES_MAX).unwrap_or(i64::MAX);
+        let rows = self
+            .connection()
+            .await?
+            .query(sql, &[&store, &day, &HOLE_MOST, &most])
+            .await
+            .map_err(StoreError::on("look for its closings"))?;
+        Ok(rows.iter().map(fault).collect())
     }
 }
 
 impl Closings {
+    /// Adds what another comparison found.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.equal += other.equal;
+        self.undecided += other.undecided;
+        self.differing += other.differing;
+        self.differences.extend(other.differences);
+        self.differences.truncate(DIFFERENCES_MAX);
+        self.faults.extend(other.faults);
+        self.faults.truncate(DIFFERENCES_MAX);
+    }
+
     fn add(&mut self, row: &Row) {
         let (said, summed): (i64, i64) = (row.get("total_cents"), row.get("rows_cents"));
         match compare(said, summed, row.get("decided")) {
@@ -142,6 +230,18 @@ fn compare(said: i64, summed: i64, decided: bool) -> Comparison {
         (_, true) => Comparison::Equal,
         (true, false) => Comparison::Differs,
         (false, false) => Comparison::Undecided,
+    }
+}
+
+fn fault(row: &Row) -> ClosingFault {
+    ClosingFault {
+        store: row.get("store_id"),
+        tills: row.get("tills"),
+        source: row.get("source"),
+        day: BusinessDay::new(row.get::<_, NaiveDate>("business_day")),
+        closing: row.get("closing"),
+        other: row.get("other"),
+        missing: row.get("missing"),
     }
 }
 

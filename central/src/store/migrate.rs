@@ -5,9 +5,10 @@ use refinery::{Migration, Runner};
 use super::{Store, StoreError};
 
 /// Every migration in order: its name and its SQL.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("V1__sales", include_str!("../../migrations/0001_sales.sql")),
     ("V2__registry", include_str!("../../migrations/0002_registry.sql")),
+    ("V3__digests", include_str!("../../migrations/0003_digests.sql")),
 ];
 
 /// Why the schema is not up to date.

@@ -30,6 +30,8 @@ pub struct Arrived {
     pub gaps: i64,
     /// Sequences that nobody waits for.
     pub given_up: i64,
+    /// Those of them that the agent itself has named.
+    pub abandoned: i64,
     /// All minutes up to this one are here; it ends before the first hole.
     pub complete_through: Option<DateTime<Utc>>,
     /// What the agent says of it.
@@ -74,7 +76,7 @@ impl Store {
         let rows = connection
             .query(
                 "SELECT store, stream, active, highest_sequence, accepted, set_aside, gaps,
-                        given_up, complete_through, told_through, last_seen FROM v1.streams
+                        given_up, complete_through, told_through, last_seen, abandoned FROM v1.streams
                  WHERE ($1::text IS NULL OR store = $1) AND ($2::uuid IS NULL OR stream = $2)
                  ORDER BY store, active DESC, last_seen DESC",
                 &[&store, &stream],
@@ -164,5 +166,6 @@ fn arrived(row: &Row) -> Arrived {
         complete_through: row.get(8),
         told_through: row.get(9),
         last_seen: row.get(10),
+        abandoned: row.get(11),
     }
 }

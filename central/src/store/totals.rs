@@ -162,6 +162,39 @@ impl Store {
         Ok(row.get(0))
     }
 
+    /// Returns the days that got rows from these offsets on; nothing where the topic is another one
+    /// by now, so that nobody can tell.
+    pub async fn days_since(
+        &self,
+        generation: &str,
+        judged: &Cut,
+    ) -> Result<Option<BTreeSet<BusinessDay>>, StoreError> {
+        let partitions: Vec<i32> = judged.keys().copied().collect();
+        let offsets: Vec<i64> = judged.values().copied().collect();
+        let rows = self
+            .connection()
+            .await?
+            .query(
+                "SELECT DISTINCT b.business_day, false AS strange
+                 FROM unnest($2::int[], $3::bigint[]) c (partition, judged)
+                 JOIN batch b ON b.topic_generation = $1 AND b.partition = c.partition
+                  AND b.record_offset >= c.judged AND b.verdict = 'accepted'
+                 UNION ALL
+                 SELECT NULL, true FROM progress p
+                 WHERE (p.topic_generation = $1 AND NOT p.partition = ANY ($2))
+                    OR (p.topic_generation <> $1 AND p.updated_at > (
+                        SELECT coalesce(max(updated_at), '-infinity') FROM progress
+                        WHERE topic_generation = $1))",
+                &[&generation, &partitions, &offsets],
+            )
+            .await
+            .map_err(StoreError::on("tell the days that changed"))?;
+        if rows.iter().any(|row| row.get("strange")) {
+            return Ok(None);
+        }
+        Ok(Some(rows.iter().map(|row| BusinessDay::new(row.get("business_day"))).collect()))
+    }
+
     /// Returns the stores' days of which the topic no longer holds every accepted record: it began
     /// before the first offset that is still there, or in an earlier generation.
     pub async fn days_before(

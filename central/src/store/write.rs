@@ -4,6 +4,7 @@
 //! Order inside the transaction: the offsets move first, which takes their rows' locks, so that a
 //! second consumer of the same partition waits here and then finds that it was overtaken.
 
+mod digests;
 mod ledger;
 mod letters;
 mod receipts;
@@ -218,6 +219,7 @@ impl<'a> BatchWriter<'a> {
             return Ok(());
         }
         rows::write(&self.transaction, &accepted).await?;
+        digests::write(&self.transaction, &accepted).await?;
         stock::write(&self.transaction, &accepted).await
     }
 

@@ -12,7 +12,7 @@ use shared::time::Timestamp;
 use shared::wire::RecordId;
 
 use super::envelope::Named;
-use super::{Limits, Reasons};
+use super::{Limits, Reasons, told};
 
 /// How far a minute may lie ahead of the broker's clock.
 const FUTURE_MAX: Duration = Duration::from_secs(600);
@@ -22,9 +22,9 @@ const DAYS_BACK_MAX: i64 = 400;
 const DAYS_AHEAD_MAX: i64 = 2;
 /// The largest amount (cents) or quantity (thousandths) of one row: sums over a store's history
 /// then fit 64 bits.
-const FIGURE_MAX: u64 = 1_000_000_000_000;
+pub(crate) const FIGURE_MAX: u64 = 1_000_000_000_000;
 /// The largest count of anything within a minute.
-const COUNT_MAX: u64 = 1_000_000_000;
+pub(crate) const COUNT_MAX: u64 = 1_000_000_000;
 /// The largest VAT rate in basis points.
 const VAT_BP_MAX: u32 = 100_000;
 /// The largest receipt number: ranges are stored half open in 64 bits.
@@ -47,7 +47,7 @@ pub struct Subject<'a> {
 pub type Rule = fn(&Subject<'_>, &mut Reasons);
 
 /// Every rule about a readable batch.
-pub const ALL: [Rule; 16] = [
+pub const ALL: [Rule; 18] = [
     identity,
     minute_in_time,
     business_day,
@@ -64,6 +64,8 @@ pub const ALL: [Rule; 16] = [
     shares_of_tills,
     stock_signs,
     stock_ids,
+    told::digests,
+    told::abandoned,
 ];
 
 /// Key, `ce_source` and body name the same store; `ce_id` and body the same place.

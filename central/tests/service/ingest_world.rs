@@ -190,11 +190,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(config: &Config) -> Self {
+        Self::start_roles(config, BTreeSet::from([Role::Ingest]))
+    }
+
+    pub(crate) fn start_roles(config: &Config, roles: BTreeSet<Role>) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let end = async move {
             let _ = stopped.await;
         };
-        let roles = BTreeSet::from([Role::Ingest]);
         Self { stop, task: tokio::spawn(central::run(config.clone(), roles, end)) }
     }
 

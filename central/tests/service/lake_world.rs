@@ -254,7 +254,7 @@ fn config(stack: &Stack, prefix: &str, own: (&TestDatabase, &std::path::Path)) -
             options: BTreeMap::new(),
         },
         judge: JudgeConfig { oldest_business_day: None, unknown_stores: UnknownStores::Refuse },
-        reconcile: ReconcileConfig { every_minutes: 60 },
+        reconcile: ReconcileConfig { every_minutes: 60, full_every_rounds: 24 },
         http: HttpConfig { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)) },
     }
 }

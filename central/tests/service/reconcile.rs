@@ -1,10 +1,10 @@
 //! `reconcile` finds what was altered, wherever it was altered, and nothing where nothing was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use central::figures::Scope;
+use central::figures::{Figures, Scope};
 use central::lake::schema::LakeTable;
 use central::lake::storage::Storage;
 use central::lake::table::{Slice, Table};
@@ -99,7 +99,7 @@ async fn rows_that_the_lake_has_twice_are_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_lake_lost_are_found() {
     let world = settled("reconcile_lake_lost").await;
-    remove_last_file(&world, "tills");
+    remove_last_file(&world.config.lake.path, "tills");
 
     let report = compare(&world, Scope::default()).await;
 
@@ -113,7 +113,7 @@ async fn a_lake_that_is_empty_is_behind() {
     let world = settled("reconcile_lake_gone").await;
     std::fs::remove_dir_all(&world.config.lake.path).unwrap();
 
-    let order = Order { scope: Scope::default(), wait: Duration::ZERO };
+    let order = Order { wait: Duration::ZERO, ..Order::default() };
     let report = reconcile(&world.config, &order).await.unwrap();
 
     assert!(!report.equal);
@@ -132,6 +132,30 @@ async fn a_record_that_is_not_the_judged_one_is_told() {
 
     assert!(!report.equal);
     assert!(report.faults[0].ends_with("is not the record that was judged"), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_that_changed_are_known_and_compared_alone() {
+    let world = settled("reconcile_changed").await;
+    let report = compare(&world, Scope::default()).await;
+    let (generation, judged) = &report.judged;
+    let since = async || world.store.days_since(generation, judged).await.unwrap();
+    assert_eq!(since().await, Some(BTreeSet::new()));
+
+    let mut late = world.batch("10", 6);
+    late.business_day = "2026-11-22".parse().unwrap();
+    late.sales.truncate(1);
+    let sent = world.send(late).await;
+    world.accept(&sent).await;
+
+    let changed = since().await.unwrap();
+    assert_eq!(changed, BTreeSet::from(["2026-11-22".parse().unwrap()]));
+    let order = Order { days: changed, wait: Duration::ZERO, ..Order::default() };
+    let report = reconcile(&world.config, &order).await.unwrap();
+    // The lake has no role here: it lacks the day, and the other one is not looked at.
+    assert_eq!((report.postgres, report.kafka), (Figures::default(), Figures::default()));
+    let strange = world.store.days_since("another topic", judged).await.unwrap();
+    assert_eq!(strange, None, "nobody can tell of another topic");
 }
 
 /// Five batches of one store and three of another, everywhere.
@@ -155,8 +179,8 @@ async fn settled(test: &str) -> World {
 }
 
 /// Commits by hand that the newest data file of a table is gone.
-fn remove_last_file(world: &World, table: &str) {
-    let log = std::path::Path::new(&world.config.lake.path).join(table).join("_delta_log");
+pub(crate) fn remove_last_file(lake: &str, table: &str) {
+    let log = std::path::Path::new(lake).join(table).join("_delta_log");
     let version = (0..).find(|n: &u64| !log.join(format!("{n:020}.json")).exists()).unwrap();
     let text = std::fs::read_to_string(log.join(format!("{:020}.json", version - 1))).unwrap();
     let actions = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -169,6 +193,6 @@ fn remove_last_file(world: &World, table: &str) {
 }
 
 async fn compare(world: &World, scope: Scope) -> Report {
-    let order = Order { scope, wait: SOON };
+    let order = Order { scope, wait: SOON, ..Order::default() };
     reconcile(&world.config, &order).await.unwrap()
 }

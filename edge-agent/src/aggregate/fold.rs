@@ -102,6 +102,11 @@ impl Folder {
         full.map(|portion| self.cut(portion))
     }
 
+    /// Returns true where nothing is left for a further batch.
+    pub fn is_empty(&self) -> bool {
+        self.portion.bytes == 0
+    }
+
     /// Returns the last batch, where something is left for one.
     pub fn finish(mut self) -> Option<StoreMinute> {
         let last = std::mem::take(&mut self.portion);
@@ -225,6 +230,7 @@ impl Portion {
             closings: self.closings,
             losses: self.losses,
             abandoned: Ranges::new(),
+            digests: Vec::new(),
         }
     }
 }

@@ -11,8 +11,8 @@ use shared::ids::StreamId;
 
 use super::counter::machine_hash;
 use super::sqlite::{
-    SCHEMA, close_whole, connect, create_file, database, id_time, lock, meta, parsed, prove,
-    write_ahead,
+    SCHEMA, close_whole, connect, create_file, database, digests, id_time, lock, meta, parsed,
+    prove, write_ahead,
 };
 use super::swap::{self, beside, new_file, replace};
 use super::{Binding, BufferError, Settings, Unbound};
@@ -54,6 +54,8 @@ pub fn renew(settings: &Settings, binding: &Binding, why: Unbound) -> Result<Pat
     if why != Unbound::OtherStore {
         remember(&made)?;
         set_corrections_aside(&made, settings)?;
+        // What waits goes out in the new stream, and nothing else of what was counted.
+        digests::begin_anew(&made, settings.now)?;
     }
     made.execute_batch("COMMIT; DETACH past").map_err(database("commit"))?;
     write_ahead(&made)?;
@@ -161,7 +163,7 @@ mod tests {
     use super::*;
 
     /// What stays behind: what the new stream has of its own, and versions of receipts.
-    const LEFT: [&str; 4] = ["meta", "outbox", "abandoned", "versioned_receipt"];
+    const LEFT: [&str; 5] = ["meta", "outbox", "abandoned", "versioned_receipt", "day_digest"];
 
     #[test]
     fn of_every_table_it_is_decided_whether_it_goes_along() {

@@ -46,6 +46,12 @@ pub struct Repaired {
 }
 
 impl Repaired {
+    /// Returns true where nothing was damaged.
+    fn is_whole(&self) -> bool {
+        let pages = self.unreadable_pages.is_empty() && self.older_pages.is_empty();
+        pages && self.abandoned.is_empty() && self.lost.is_empty()
+    }
+
     fn lose(&mut self, what: String) {
         if self.lost.len() < LOST_MAX {
             self.lost.push(what);

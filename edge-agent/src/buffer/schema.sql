@@ -53,7 +53,7 @@ CREATE TABLE open_minute (
     minute TEXT NOT NULL, business_day TEXT NOT NULL,
     kind TEXT NOT NULL, alone INTEGER NOT NULL, body TEXT NOT NULL
 ) STRICT;
-CREATE INDEX open_minute_slot ON open_minute (minute, business_day);
+CREATE INDEX open_minute_slot ON open_minute (business_day, minute);
 
 -- What rides along with a till's next batch.
 CREATE TABLE till_notice (
@@ -99,3 +99,13 @@ CREATE TABLE closing_key (
 
 -- Sequences whose batches were unreadable when the buffer was repaired, and the batch that told of them.
 CREATE TABLE abandoned (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, told_in INTEGER) STRICT;
+
+-- What this stream's batches hold of a till's business day, from one sequence on, and the batch that
+-- told it last; nothing where it changed since.
+CREATE TABLE day_digest (
+    till TEXT NOT NULL, business_day TEXT NOT NULL, series TEXT NOT NULL,
+    first_sequence INTEGER NOT NULL, receipts INTEGER NOT NULL, cents INTEGER NOT NULL,
+    keys BLOB NOT NULL, ended INTEGER NOT NULL, told_in INTEGER, updated_at TEXT NOT NULL,
+    PRIMARY KEY (till, business_day, series)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX day_digest_untold ON day_digest (business_day) WHERE told_in IS NULL;

@@ -18,6 +18,7 @@ use super::{Binding, BufferError, Figures, Key, Quota, Settings, swap, time_unkn
 
 mod again;
 mod bind;
+pub(super) mod digests;
 mod forget;
 pub(super) mod known;
 mod outbox;
@@ -113,6 +114,7 @@ impl Sqlite {
         let mut sqlite = Self::on(path, settings, lock)?;
         sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
         sqlite.bind(settings, binding, before)?;
+        sqlite.in_transaction(|| sqlite.add_day_digests(settings.now))?;
         Ok(sqlite)
     }
 

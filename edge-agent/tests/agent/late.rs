@@ -59,7 +59,14 @@ fn originals_and_supplements_are_what_the_receipts_sum_up_to() {
     }
     println!("{seeds} seeds: {all:?}");
     // A run in which nothing was late, moved or doubted proves nothing.
-    assert!(all.supplements > 0 && all.moved > 0 && all.doubts > 0 && all.restarts > 0, "{all:?}");
+    assert!(
+        all.supplements > 0
+            && all.moved > 0
+            && all.doubts > 0
+            && all.restarts > 0
+            && all.digests > 0,
+        "{all:?}"
+    );
 }
 
 #[tokio::test]
@@ -149,6 +156,7 @@ struct Totals {
     moved: usize,
     doubts: usize,
     restarts: usize,
+    digests: usize,
 }
 
 impl Totals {
@@ -161,6 +169,7 @@ impl Totals {
         self.moved += other.moved;
         self.doubts += other.doubts;
         self.restarts += other.restarts;
+        self.digests += other.digests;
     }
 }
 
@@ -190,6 +199,7 @@ fn live_through(seed: u64) -> Totals {
     agent.end();
     let batches = batches(&folder);
     check_shape(&batches, seed);
+    totals.digests = crate::digests::exact(&batches);
     let (wanted, moved) = plan.computed();
     let found = summed(&batches);
     for (place, sums) in &wanted {

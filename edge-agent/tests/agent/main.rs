@@ -10,6 +10,7 @@ mod cli;
 mod concurrent;
 mod contract;
 mod damage;
+mod digests;
 mod dsfinvk;
 mod escpos;
 mod exactly_once;

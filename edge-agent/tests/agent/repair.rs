@@ -245,6 +245,8 @@ impl Source {
                 // These are put right by what the batches and the open minutes hold.
                 "receipt_hash" | "receipt_key" | "fiscal_key" if adjusts => continue,
                 "receipt_key" => least = 0,
+                // These begin anew where anything is lost.
+                "day_digest" if !hit.is_empty() => continue,
                 "quarantine" if lost.contains_key("quarantine_unit") => most = u64::MAX,
                 "meta" => continue,
                 _ => {}

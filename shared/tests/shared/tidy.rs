@@ -86,6 +86,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("central", "rdkafka", &["src/kafka"]),
     ("central", "kafka_protocol", &["src/topics", "src/kafka/admin"]),
     ("central", "deltalake", &["src/lake"]),
+    ("central", "aws_lc_rs", &["src/tls"]),
     ("central", "axum", &["src/serve"]),
     ("central", "data_encoding", &["src/cli/deadletters"]),
     ("central", "prometheus_client", &["src/status"]),

@@ -37,6 +37,14 @@ fn a_store_minute_keeps_its_bytes() {
 }
 
 #[test]
+fn what_an_agent_tells_beside_its_rows_keeps_its_bytes() {
+    let told = include_str!("golden/store-minute.told.in.json");
+    let batch: StoreMinute = serde_json::from_str(told).unwrap();
+    assert_eq!((batch.digests.len(), batch.abandoned.count()), (1, 3));
+    golden("tests/shared/golden/store-minute.told.json", &wire::encode(&batch));
+}
+
+#[test]
 fn a_store_minute_of_the_first_version_can_be_read_for_ever() {
     let least = include_str!("golden/store-minute.least.json");
     let batch: StoreMinute = serde_json::from_str(least).unwrap();

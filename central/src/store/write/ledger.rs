@@ -5,6 +5,7 @@ use shared::ledger::Standing;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
+use super::receipts::multirange;
 use super::{Judged, Known, Outcome, Place, Source};
 use crate::store::StoreError;
 
@@ -158,6 +159,7 @@ async fn write_ledger(
                  accepted = l.accepted + excluded.accepted,
                  set_aside = l.set_aside + excluded.set_aside - l.accepted - excluded.accepted,
                  given_up = l.given_up - excluded.accepted - excluded.set_aside,
+                 abandoned = l.abandoned - excluded.accepted - excluded.set_aside,
                  complete_through = greatest(l.complete_through, excluded.complete_through),
                  last_seen = now()
              RETURNING l.store_id, l.stream_id, NOT isempty(l.missing) OR EXISTS (
@@ -167,7 +169,30 @@ async fn write_ledger(
         .await
         .map_err(StoreError::on("write the ledger"))?;
     let holed = rows.iter().filter(|row| row.get(2)).map(|row| (row.get(0), row.get(1)));
-    follow_gaps(transaction, holed.collect()).await
+    let holed = holed.collect();
+    abandon(transaction, records).await?;
+    follow_gaps(transaction, holed).await
+}
+
+/// Waits no longer for what agents have named as gone; what came before stays as it is.
+async fn abandon(transaction: &Transaction<'_>, records: &[Judged<'_>]) -> Result<(), StoreError> {
+    let named = records.iter().filter(|one| matches!(one.outcome, Outcome::Accepted));
+    let named = named.filter_map(|one| one.place.as_ref().zip(one.batch));
+    for (place, batch) in named.filter(|(_, batch)| !batch.abandoned.is_empty()) {
+        let (store, stream) = (place.store.as_str(), place.stream.as_uuid());
+        let gone = multirange(&batch.abandoned);
+        transaction
+            .execute(
+                "UPDATE ledger l SET given_up = l.given_up + gone, abandoned = l.abandoned + gone
+                 FROM (SELECT $3::text::int8multirange - accepted - set_aside AS gone FROM ledger
+                       WHERE store_id = $1 AND stream_id = $2) q
+                 WHERE store_id = $1 AND stream_id = $2",
+                &[&store, &stream, &gone],
+            )
+            .await
+            .map_err(StoreError::on("note what an agent gave up"))?;
+    }
+    Ok(())
 }
 
 /// Returns through which minute a batch that counts says that its store is complete.

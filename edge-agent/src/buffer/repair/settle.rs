@@ -15,7 +15,7 @@ use super::Repaired;
 use crate::aggregate::fold::Corrected;
 use crate::buffer::counter::{Mark, machine_hash};
 use crate::buffer::sqlite::known::{Under, merge};
-use crate::buffer::sqlite::{database, from_json, id_time, meta, parsed, rows};
+use crate::buffer::sqlite::{database, digests, from_json, id_time, meta, parsed, rows};
 use crate::buffer::{Binding, BufferError, Settings, spelled};
 
 /// Rows that are read at once.
@@ -63,7 +63,9 @@ pub(super) fn settle(
     counted.read_open(made)?;
     counted.remember(made, settings.now)?;
     what_is_in_nothing(made, (settings, stream), &counted, repaired)?;
-    units_without_bytes(made, repaired)
+    units_without_bytes(made, repaired)?;
+    // Sums that may count what is lost, or of another time, say nothing any more.
+    if repaired.is_whole() { Ok(()) } else { digests::begin_anew(made, settings.now) }
 }
 
 /// Names the sequences that are gone.

@@ -21,7 +21,7 @@ const QUARANTINE_DAYS: u32 = 30;
 const PRUNE_ROWS_MAX: u32 = 5_000;
 
 /// Columns that hold the time at which something was noted.
-const NOTED_AT: [(&str, &str); 11] = [
+const NOTED_AT: [(&str, &str); 12] = [
     ("outbox", "acked_at"),
     ("quarantine", "first_at"),
     ("quarantine", "last_at"),
@@ -32,6 +32,7 @@ const NOTED_AT: [(&str, &str); 11] = [
     ("movement_key", "at"),
     ("closing_key", "at"),
     ("source_position", "updated_at"),
+    ("day_digest", "updated_at"),
     ("meta", "value"),
 ];
 
@@ -59,6 +60,7 @@ impl Sqlite {
             ("movement_key", "id", "at < ?1", KEY_DAYS),
             ("closing_key", "id", "at < ?1", KEY_DAYS),
             ("source_position", "feed", "updated_at < ?1", KEY_DAYS),
+            ("day_digest", "business_day", "updated_at < ?1", KEY_DAYS),
         ];
         // What is forgotten here is no hole.
         let horizon = now.minus(DAY * ACKNOWLEDGED_DAYS).to_string();

@@ -40,16 +40,35 @@ impl Sqlite {
         let failed = database("read a minute");
         let mut statement = self.connection.prepare_cached(sql).map_err(&failed)?;
         let mut rows = statement.query(params![minute, day]).map_err(&failed)?;
-        while let Some(row) = rows.next().map_err(&failed)? {
-            let (rung, bytes) = rung(row)?;
+        let mut next = rows.next().map_err(&failed)?.map(rung).transpose()?;
+        while let Some((rung, bytes)) = next.take() {
             held.add(&rung);
-            self.put(folder.add(rung, bytes), cut.at, &mut written)?;
+            let mut batch = folder.add(rung, bytes);
+            next = rows.next().map_err(&failed)?.map(self::rung).transpose()?;
+            if next.is_none() && folder.is_empty() {
+                self.add_digests(&mut batch, slot, cut.at)?;
+            }
+            self.put(batch, cut.at, &mut written)?;
         }
-        self.put(folder.finish(), cut.at, &mut written)?;
+        let mut batch = folder.finish();
+        self.add_digests(&mut batch, slot, cut.at)?;
+        self.put(batch, cut.at, &mut written)?;
         assert_eq!(held, written.held, "batches hold what the minute held");
         let sql = "DELETE FROM open_minute WHERE minute = ?1 AND business_day = ?2";
         self.execute("close a minute", sql, params![minute, day])?;
         Ok(written.sequences)
+    }
+
+    /// Lets the last batch of a closing tell the days that are over.
+    fn add_digests(
+        &self,
+        batch: &mut Option<StoreMinute>,
+        slot: Slot,
+        at: Timestamp,
+    ) -> Result<(), BufferError> {
+        let Some(batch) = batch else { return Ok(()) };
+        batch.digests = self.tell_digests(batch.sequence, slot, at)?;
+        Ok(())
     }
 
     /// Returns the slots with open rows.
@@ -139,6 +158,8 @@ impl Sqlite {
         let mut batch: StoreMinute = serde_json::from_slice(&body)
             .map_err(|error| BufferError::Unreadable(error.to_string()))?;
         let losses = losses(&batch, reason);
+        self.uncount_in_days(&batch)?;
+        batch.digests = Vec::new();
         (batch.tills, batch.sales, batch.stock) = (Vec::new(), Vec::new(), Vec::new());
         (batch.corrections, batch.closings) = (Vec::new(), Vec::new());
         batch.losses.extend(losses);

@@ -68,6 +68,7 @@ impl Sqlite {
                 return Ok(Some(format!("{} does not fit a batch", incoming.name())));
             }
             self.add_open(known.slot, ("correction", Sharing::Shared), &row)?;
+            self.correct_in_day(&corrected, known.slot.1, incoming.intake.at)?;
             taken.slots.insert(known.slot);
             taken.fresh += 1;
         }

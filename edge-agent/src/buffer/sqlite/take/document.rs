@@ -59,6 +59,7 @@ impl Sqlite {
             "INSERT INTO closing_key (id, hash, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         if self.execute("remember a closing", sql, params![id, hash, at])? == 1 {
             self.add_open(slot, ("closing", Sharing::Shared), &body)?;
+            self.end_days(closing, slot.1)?;
             taken.slots.insert(slot);
             taken.fresh += 1;
             return Ok(None);

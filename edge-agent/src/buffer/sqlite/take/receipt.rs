@@ -87,6 +87,7 @@ impl Sqlite {
         }
         self.remember(incoming, spell)?;
         self.add_open(slot, ("receipt", sharing), &body)?;
+        self.count_in_day(&kept, slot.1, incoming.intake.at)?;
         taken.slots.insert(slot);
         taken.fresh += 1;
         if receipt.counts {
