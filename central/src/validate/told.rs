@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn figures_that_no_store_has_are_refused_and_so_is_a_sum_that_is_told_twice() {
-        let change: [(fn(&mut DayDigest), &str, &str); 3] = [
+        type Change = fn(&mut DayDigest);
+        let change: [(Change, &str, &str); 3] = [
             (|one| one.first_sequence = Sequence::new(81_002).unwrap(), "digest", "first_sequence"),
             (|one| one.receipts = COUNT_MAX + 1, "count", "receipts"),
             (|one| one.cents.0 = i64::MIN, "figure", "cents"),

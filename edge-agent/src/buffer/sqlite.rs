@@ -114,7 +114,9 @@ impl Sqlite {
         let mut sqlite = Self::on(path, settings, lock)?;
         sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
         sqlite.bind(settings, binding, before)?;
-        sqlite.in_transaction(|| sqlite.add_day_digests(settings.now))?;
+        if !sqlite.has_day_digests()? {
+            sqlite.in_transaction(|| sqlite.add_day_digests(settings.now))?;
+        }
         Ok(sqlite)
     }
 

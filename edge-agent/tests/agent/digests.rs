@@ -19,7 +19,7 @@ use shared::receipt::Receipt;
 use shared::time::Timestamp;
 use tempfile::TempDir;
 
-use crate::world::receipt;
+use crate::world::{receipt, unlocked};
 
 #[tokio::test]
 async fn a_day_is_told_with_the_first_batch_of_the_next_and_again_when_it_changes() {
@@ -98,6 +98,27 @@ async fn receipts_that_go_alone_and_ids_that_are_no_numbers_are_in_the_sum() {
 }
 
 #[tokio::test]
+async fn what_a_later_version_changes_and_a_counter_that_began_anew_are_in_the_sums() {
+    let folder = TempDir::new().unwrap();
+    let (buffer, _writer) = open(folder.path());
+    let version =
+        |version, cents| Receipt { version: Some(version), ..on("2026-03-02", "3", 7, cents) };
+    take(&buffer, vec![version(1, 100)]).await;
+    close_all(&buffer, "2026-03-02T20:00:00Z").await;
+    take(&buffer, vec![version(2, 130)]).await;
+    take(&buffer, vec![on("2026-03-02", "3", 8, 5)]).await;
+    let mut anew = on("2026-03-02", "3", 7, 6);
+    anew.ended_at = "2026-03-02T12:00:00Z".parse().unwrap();
+    take(&buffer, vec![anew]).await;
+    close_all(&buffer, "2026-03-05T20:00:00Z").await;
+    let all = batches(&buffer).await;
+    let total: i64 = all.iter().flat_map(|one| &one.tills).map(|till| till.total_cents.0).sum();
+    let of_sums: i64 = all.last().unwrap().digests.iter().map(|one| one.cents.0).sum();
+    assert_eq!((total, of_sums), (141, 141));
+    assert_eq!(exact(&all), 2, "{:?}", told(&all));
+}
+
+#[tokio::test]
 async fn a_batch_that_is_given_up_is_taken_out_of_the_sum() {
     let folder = TempDir::new().unwrap();
     let (buffer, _writer) = open(folder.path());
@@ -131,7 +152,8 @@ async fn a_new_stream_counts_what_waits_and_nothing_else() {
     take(&buffer, vec![on("2026-03-02", "3", 2, 20)]).await;
     drop(buffer);
     writer.join();
-    renew(&settings(folder.path()), &binding(folder.path()), Unbound::RolledBack).unwrap();
+    let (own, bound) = (settings(folder.path()), binding(folder.path()));
+    unlocked(|| renew(&own, &bound, Unbound::RolledBack));
     let (buffer, _writer) = open(folder.path());
     close_all(&buffer, "2026-03-05T20:00:00Z").await;
     let all = batches(&buffer).await;
@@ -152,7 +174,7 @@ async fn a_repaired_buffer_goes_on_counting_or_begins_anew() {
         if damaged {
             lose_the_sums(&folder.path().join("buffer.db"));
         }
-        repair(&settings(folder.path()), &binding(folder.path())).unwrap();
+        unlocked(|| repair(&settings(folder.path()), &binding(folder.path())));
         let (buffer, _writer) = open(folder.path());
         close_all(&buffer, "2026-03-05T20:00:00Z").await;
         let all = batches(&buffer).await;
@@ -297,7 +319,7 @@ fn connect(path: &Path) -> rusqlite::Connection {
 }
 
 fn open(folder: &Path) -> (Buffer, edge_agent::buffer::Writer) {
-    Buffer::open_bound(settings(folder), &binding(folder)).unwrap()
+    unlocked(|| Buffer::open_bound(settings(folder), &binding(folder)))
 }
 
 fn settings(folder: &Path) -> Settings {

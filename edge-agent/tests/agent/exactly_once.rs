@@ -15,7 +15,7 @@ use shared::minute::StoreMinute;
 use shared::receipt::Receipt;
 use shared::time::Timestamp;
 
-use crate::world::receipt;
+use crate::world::{receipt, unlocked};
 
 /// What a test does.
 #[derive(Debug, Clone)]
@@ -133,7 +133,7 @@ impl Bench {
             quota: Quota::UNBOUNDED,
             now: now(),
         };
-        let (buffer, writer) = Buffer::open(settings).unwrap();
+        let (buffer, writer) = unlocked(|| Buffer::open(settings.clone()));
         Self { buffer, writer, open: BTreeSet::new() }
     }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use edge_agent::buffer::Key;
 use edge_agent::buffer::inspect::Inspector;
+use edge_agent::buffer::{BufferError, Key};
 use edge_agent::status::Report;
 use fakes::authority::{Authority, Credentials};
 use fakes::wait;
@@ -330,6 +330,18 @@ pub(crate) fn receipt(till: &str, number: u32, time: &str, cents: i64) -> Receip
         number % 7
     );
     serde_json::from_str(&json).unwrap()
+}
+
+/// Opens what was closed a moment ago. A child that another test starts holds all locks of this process
+/// until it becomes its own program.
+pub(crate) fn unlocked<T>(mut open: impl FnMut() -> Result<T, BufferError>) -> T {
+    for _ in 0..1_000_000 {
+        match open() {
+            Err(BufferError::Taken(_)) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the buffer stays locked");
 }
 
 /// Returns receipts as a till writes them, one a line.

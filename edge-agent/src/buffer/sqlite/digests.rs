@@ -45,12 +45,14 @@ struct Sum {
 }
 
 impl Sqlite {
-    /// Gives a buffer that was made before there were such sums a table for them.
-    pub(super) fn add_day_digests(&self, at: Timestamp) -> Result<(), BufferError> {
+    /// Tells whether the buffer has a table for sums: one of an earlier release has none.
+    pub(super) fn has_day_digests(&self) -> Result<bool, BufferError> {
         let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'day_digest'";
-        if self.one::<i64>(sql, &[])? > 0 {
-            return Ok(());
-        }
+        self.one::<i64>(sql, &[]).map(|count| count > 0)
+    }
+
+    /// Gives the buffer a table for sums, and counts what waits.
+    pub(super) fn add_day_digests(&self, at: Timestamp) -> Result<(), BufferError> {
         let (_, of_days) = SCHEMA.split_once(OWN_PART).expect("the schema has this part");
         self.connection
             .execute_batch(&format!("{OWN_PART}{of_days}"))
