@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo judge large poison
+.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo judge large poison faults
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
@@ -10,6 +10,7 @@ PARTS ?=
 INPUTS ?= 100000
 MEGABYTES ?= 1024
 RECORDS ?= 10000
+RUNS ?= 200
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -56,6 +57,9 @@ judge: setup ## the centre's judge against INPUTS=n damaged records
 
 poison: setup ## what one bad record among RECORDS=10000 costs its neighbours
 	@RECORDS=$(RECORDS) cargo test --locked --workspace --test service poison -- --nocapture
+
+faults: setup ## RUNS=n small loads with faults drawn from SEED=n: broker, Postgres, lake, kills, zombies; all counts once
+	@RUNS=$(RUNS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --workspace --test service faults:: -- --skip ingest_faults --nocapture --test-threads=1
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)
