@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo judge large poison planted
+.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo faults judge large planted poison
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
@@ -11,6 +11,7 @@ INPUTS ?= 100000
 MEGABYTES ?= 1024
 RECORDS ?= 10000
 DAYS ?= 30
+RUNS ?= 200
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -60,6 +61,9 @@ poison: setup ## what one bad record among RECORDS=10000 costs its neighbours
 
 planted: setup ## one error at each of seven places, and DAYS=30 days without any: what finds it, where, how fast
 	@DAYS=$(DAYS) cargo test --locked --workspace --test service planted -- --nocapture
+
+faults: setup ## RUNS=n small loads with faults drawn from SEED=n: broker, Postgres, lake, kills, zombies; all counts once
+	@RUNS=$(RUNS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --workspace --test service faults:: -- --skip ingest_faults --nocapture --test-threads=1
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n
 	@target/bin/fakes demo --dir target/demo --programs target/bin --minutes $(DEMO_MINUTES)

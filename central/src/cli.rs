@@ -231,6 +231,20 @@ pub enum TopicsCommand {
         #[arg(long = "store", num_args = 1.., value_delimiter = ',')]
         stores: Vec<StoreId>,
     },
+    /// Let a stopped partition read on at the first record that the broker still holds.
+    ///
+    /// What the broker has deleted unread is passed over and stays missing: see the gaps of the
+    /// streams, and let the agents send it again. Restart the role `ingest` afterwards.
+    Resume {
+        /// The partition.
+        partition: i32,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+        /// Who does it.
+        #[command(flatten)]
+        by: By,
+    },
 }
 
 /// What can be done with dead letters.
@@ -346,7 +360,7 @@ pub struct Style {
 pub async fn run(config: Config, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Migrate => migrate::run(&config).await,
-        Command::Topics(TopicsCommand::Apply { stores }) => topics::apply(&config, &stores).await,
+        Command::Topics(command) => topics::run(&config, command).await,
         Command::Check => check::run(&config).await,
         Command::Reconcile(arguments) => reconcile::run(&config, arguments).await,
         Command::Run { roles } => run::run(config, roles).await,

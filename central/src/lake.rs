@@ -168,10 +168,7 @@ impl Follower {
             }
             Event::Revoked(partitions) => partitions.into_iter().for_each(|one| self.release(one)),
             Event::Record(record) => self.keep(record),
-            Event::Fault(Fault::OutOfRange { partition, wanted, low, high }) => {
-                let fault = Fault::OutOfRange { partition, wanted, low, high };
-                self.stop(partition, &fault);
-            }
+            Event::Fault(fault @ Fault::OutOfRange { .. }) => self.take_out_of_range(&fault),
             Event::Fault(fault @ Fault::Refused(_)) => {
                 tracing::error!(error = %fault, "the lake cannot read the topic");
             }
@@ -184,6 +181,21 @@ impl Follower {
                 self.wake_at = Instant::now() + self.backoff.next_wait();
             }
         }
+    }
+
+    /// What the broker has deleted may be passed over where nothing of it counts: the verdicts tell,
+    /// so the stretch still begins where the tables end, and an accepted record in it stops the
+    /// partition. Nothing is passed over before the judge has passed it.
+    fn take_out_of_range(&mut self, fault: &Fault) {
+        let &Fault::OutOfRange { partition, wanted, low, .. } = fault else { return };
+        if wanted >= low {
+            return self.stop(partition, fault);
+        }
+        self.pending.start(partition, Some(wanted));
+        if let Err(error) = self.consumer.start_at(partition, Some(low)) {
+            return self.stop(partition, &error);
+        }
+        tracing::warn!(partition, wanted, low, "the lake reads on behind what is gone");
     }
 
     fn keep(&mut self, record: Record) {

@@ -183,14 +183,16 @@ async fn carry(mut client: TcpStream, target: SocketAddr, state: watch::Receiver
     {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
+        // A reset of one side is one of the other, as through any router: who was killed must not
+        // seem to be there still.
         let both = async {
-            tokio::join!(
+            tokio::try_join!(
                 pump(from_client, to_server, state.clone()),
                 pump(from_server, to_client, state.clone())
             )
         };
         tokio::select! {
-            ended = both => if ended.0.is_ok() && ended.1.is_ok() { return },
+            ended = both => if ended.is_ok() { return },
             _ = &mut over => {}
         }
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use shared::time::Timestamp;
 
+use super::audit::{self, Doer};
 use super::{Store, StoreError};
 
 /// The record before the next offset: what must still lie there.
@@ -51,6 +53,42 @@ impl Store {
             .await
             .map_err(StoreError::on("tell the stored offsets"))?;
         Ok(rows.iter().map(|row| (row.get(0), position(row))).collect())
+    }
+
+    /// Passes over what the topic no longer holds before an offset; returns where the partition
+    /// stood, or nothing where it stands there or behind. The remembered record stays: the reader
+    /// finds nothing but that one expired, and goes on.
+    pub async fn pass_over(
+        &self,
+        (generation, partition): (&str, i32),
+        first: i64,
+        doer: &Doer,
+    ) -> Result<Option<i64>, StoreError> {
+        let what = StoreError::on("pass over what is gone");
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await.map_err(&what)?;
+        let stood = transaction
+            .query_opt(
+                "SELECT next_offset FROM progress WHERE topic_generation = $1 AND partition = $2
+                 AND next_offset > 0 AND next_offset < $3 FOR UPDATE",
+                &[&generation, &partition, &first],
+            )
+            .await
+            .map_err(&what)?;
+        let Some(stood) = stood.map(|row| row.get::<_, i64>(0)) else { return Ok(None) };
+        transaction
+            .execute(
+                "UPDATE progress SET next_offset = $3, updated_at = now()
+                 WHERE topic_generation = $1 AND partition = $2",
+                &[&generation, &partition, &first],
+            )
+            .await
+            .map_err(&what)?;
+        let details = json!({"generation": generation, "partition": partition, "from": stood,
+            "to": first});
+        audit::note(&transaction, doer, "topics resume", details).await?;
+        transaction.commit().await.map_err(StoreError::on("commit"))?;
+        Ok(Some(stood))
     }
 }
 

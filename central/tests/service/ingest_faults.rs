@@ -196,7 +196,7 @@ async fn a_group_that_the_broker_forbids_is_told_and_keeps_the_service_unready()
     running.stop().await;
 }
 
-async fn delete_before(world: &World, partition: i32, offset: i64) {
+pub(crate) async fn delete_before(world: &World, partition: i32, offset: i64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&world.topic, partition, Offset::Offset(offset)).unwrap();
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));

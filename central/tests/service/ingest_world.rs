@@ -42,12 +42,16 @@ pub(crate) struct World {
     producer: FutureProducer,
     pub(crate) database: TestDatabase,
     _topics: TestTopics<'static>,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl World {
     pub(crate) async fn new(test: &str) -> Self {
-        let stack = Stack::shared();
+        Self::on(Stack::shared(), test).await
+    }
+
+    /// Makes one on a stack that a test may disturb.
+    pub(crate) async fn on(stack: &'static Stack, test: &str) -> Self {
         let topics = stack.topics_for(test).await.unwrap();
         let database = stack.database_for(test).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -69,7 +73,7 @@ impl World {
             stack,
             database,
             _topics: topics,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -207,6 +211,13 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
+    /// Lets it live this long; it must not end by itself.
+    pub(crate) async fn lives(&mut self, span: Duration) {
+        if let Ok(ended) = tokio::time::timeout(span, &mut self.task).await {
+            panic!("it ended by itself: {ended:?}");
+        }
+    }
+
     /// Ends it wherever it stands.
     pub(crate) async fn die(self) {
         self.task.abort();
@@ -257,7 +268,8 @@ pub(crate) fn producer_settings(stack: &Stack, name: &str) -> ClientConfig {
 }
 
 fn producer(stack: &Stack) -> FutureProducer {
-    producer_settings(stack, "fakes").create().unwrap()
+    // A broker that restarts must not make the producer's own repeats look like the sender's.
+    producer_settings(stack, "fakes").set("enable.idempotence", "true").create().unwrap()
 }
 
 fn config_text(stack: &Stack, prefix: &str, database: &TestDatabase) -> String {
@@ -271,7 +283,7 @@ fn config_text(stack: &Stack, prefix: &str, database: &TestDatabase) -> String {
          replication_factor = 1\npartitions = 3\n\
          [postgres]\nhost = \"localhost\"\nport = {pg}\ndatabase = \"{database}\"\nuser = \"{user}\"\n\
          password_file = {password:?}\nca = {ca:?}\n\
-         [lake]\npath = \"lake\"\n[judge]\nunknown_stores = \"add\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n",
+         [lake]\npath = \"lake\"\nflush_seconds = 1\n[judge]\nunknown_stores = \"add\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n",
         brokers = stack.brokers(),
         ca = own.ca,
         certificate = own.certificate,

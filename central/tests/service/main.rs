@@ -4,6 +4,7 @@
 
 mod cli;
 mod dead_letters;
+mod faults;
 mod ingest;
 mod ingest_faults;
 mod ingest_world;
