@@ -69,8 +69,8 @@ async fn what_is_planted_is_found_and_clean_days_raise_no_alarm() {
             shop.live(day).await;
         }
         judged += shop.ship(&world, if holds_some_back(shop) { 2 } else { 0 }).await;
+        world.until_judged(judged).await;
     }
-    world.until_judged(judged).await;
     // Their last sale comes alone, so that the lake's newest file holds nothing else.
     for shop in shops.iter_mut().filter(|shop| holds_some_back(shop)) {
         for held in [1, 0] {
