@@ -8,6 +8,7 @@ mod draw;
 mod fault;
 mod gate;
 mod run;
+mod scenarios;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};

@@ -66,10 +66,7 @@ pub(super) async fn run(stack: &'static Stack, seed: u64) -> Told {
     let world = World::on(stack, "faults").await;
     gate::build(&world).await;
     let drawn = draw(&world, seed);
-    write_truth(&world, &drawn.parts);
-    let centre = Centre::of(&world).await;
-    let mut run = Run { world, centre, chance: drawn.chance, records: 0, sent: BTreeSet::new() };
-    run.centre.start();
+    let mut run = Run::begin(world, &drawn.parts, drawn.chance).await;
     let mut parts = drawn.parts.iter();
     run.send(parts.next().unwrap()).await;
     for (fault, part) in drawn.faults.iter().zip(parts) {
@@ -102,6 +99,14 @@ fn write_truth(world: &World, parts: &[Vec<Sending>]) {
 }
 
 impl Run {
+    /// Writes the truth down and starts the centre.
+    pub(super) async fn begin(world: World, parts: &[Vec<Sending>], chance: ChaCha8Rng) -> Self {
+        write_truth(&world, parts);
+        let mut centre = Centre::of(&world).await;
+        centre.start();
+        Self { world, centre, chance, records: 0, sent: BTreeSet::new() }
+    }
+
     /// Sends records in their order, and tells where they lie.
     pub(super) async fn send(&mut self, part: &[Sending]) -> Vec<Lies> {
         let mut all = Vec::new();
