@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use shared::ids::StreamId;
 
 use super::counter::machine_hash;
+use super::sqlite::version::VERSION;
 use super::sqlite::{
     SCHEMA, close_whole, connect, create_file, database, id_time, lock, meta, parsed, prove,
     write_ahead,
@@ -106,7 +107,7 @@ fn note(
         .map_err(database("read the old buffer"))?;
     let machine = settings.machine_id.as_deref().map(machine_hash);
     let state = [
-        ("schema", Some("1".to_owned())),
+        ("schema", Some(VERSION.to_owned())),
         ("stream", Some(StreamId::new(id_time(settings.now)).to_string())),
         ("created_at", Some(settings.now.to_string())),
         ("next_sequence", Some("1".to_owned())),
@@ -161,7 +162,8 @@ mod tests {
     use super::*;
 
     /// What stays behind: what the new stream has of its own, and versions of receipts.
-    const LEFT: [&str; 4] = ["meta", "outbox", "abandoned", "versioned_receipt"];
+    const LEFT: [&str; 6] =
+        ["meta", "outbox", "waiting", "delivered", "abandoned", "versioned_receipt"];
 
     #[test]
     fn of_every_table_it_is_decided_whether_it_goes_along() {
