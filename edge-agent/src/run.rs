@@ -62,9 +62,6 @@ const BACKFILL_POLL: Duration = Duration::from_secs(10);
 /// Marks that are read from the buffer at once, when a folder's files are made known.
 const MARKS_PAGE: u32 = 256;
 
-/// Status records that wait to be sent: the latest one.
-const STATUSES_MAX: usize = 1;
-
 /// Runs the agent until `shutdown` ends. Whatever was read is committed when this returns.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut config = with_backfill(config)?;
@@ -145,26 +142,23 @@ fn start_shipping(
     stop: &watch::Receiver<bool>,
     rest: &mut JoinSet<Result<(), BufferError>>,
 ) {
-    let (settings, time) = (broker_settings(config), heard.time);
+    let time = heard.time;
     let (link_tx, link) = watch::channel(Link::Idle);
-    let (statuses, statuses_rx) = mpsc::channel(STATUSES_MAX);
+    let (statuses, latest) = watch::channel(None);
     let (watcher, identity) = Watcher::new(identity_files(config), config.store.clone());
     let shipper = Shipper {
         buffer: buffer.clone(),
-        settings: settings.clone(),
+        settings: broker_settings(config),
         identity: identity.clone(),
         now: Arc::new(move || time.stamp()),
         cut: heard.cut,
         resent: heard.resent,
         bytes_per_second: config.kafka.bytes_per_second,
+        statuses: latest,
         link: link_tx,
     };
     rest.spawn(shipper.run_after(past, stop.clone()));
-    let (shown, announce_stop, watch_stop) = (identity.clone(), stop.clone(), stop.clone());
-    rest.spawn(async {
-        ship::announce(settings, shown, statuses_rx, announce_stop).await;
-        Ok(())
-    });
+    let watch_stop = stop.clone();
     rest.spawn(async {
         watcher.run(watch_stop).await;
         Ok(())

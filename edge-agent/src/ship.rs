@@ -11,8 +11,7 @@ use shared::backoff::Backoff;
 use shared::ids::Sequence;
 use shared::minute::StoreStatus;
 use shared::time::{Clock, Timestamp};
-use shared::topics::Topic;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::buffer::{Buffer, BufferError, Outgoing};
@@ -22,6 +21,7 @@ mod kafka;
 mod notes;
 mod pace;
 mod pair;
+mod statuses;
 
 pub use identity::{CertificateStatus, Identity, Watcher};
 pub use kafka::{KafkaFault, Settings};
@@ -29,6 +29,7 @@ use kafka::{Outcome, Producer, Report};
 use notes::Notes;
 use pace::Pace;
 pub use pair::{Files, Pair, PairFault};
+use statuses::Statuses;
 
 /// Batches on their way: enough to fill the line after an outage, few enough for the memory of a
 /// small box.
@@ -52,12 +53,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How long batches may be on their way before the silence is told.
 const UNCONFIRMED_MOST: Duration = Duration::from_secs(30);
-
-/// How long a status record may take.
-const ANNOUNCE_MOST: Duration = Duration::from_secs(20);
-
-/// How often a status record's report is asked for.
-const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a check waits for the broker.
 const PROBE_MOST: Duration = Duration::from_secs(5);
@@ -118,12 +113,13 @@ pub struct Shipper {
     pub resent: watch::Receiver<u64>,
     /// Bytes of bodies that may go out in a second; nothing where all may.
     pub bytes_per_second: Option<u64>,
+    /// The latest status record; nothing before the first.
+    pub statuses: watch::Receiver<Option<StoreStatus>>,
     /// Where the line's state is told.
     pub link: watch::Sender<Link>,
 }
 
-/// Batches that were handed to the producer.
-#[derive(Default)]
+/// What was handed to the producer.
 struct Window {
     in_flight: BTreeMap<Sequence, usize>,
     bytes: usize,
@@ -134,9 +130,22 @@ struct Window {
     heard: Option<Instant>,
     /// Up to here each batch goes alone: a broker refuses all that it gets at once for one of them.
     alone_to: Option<Sequence>,
+    statuses: Statuses,
 }
 
 impl Window {
+    fn new(alone_to: Option<Sequence>, statuses: Statuses) -> Self {
+        Self {
+            in_flight: BTreeMap::new(),
+            bytes: 0,
+            last: None,
+            notes: Notes::default(),
+            heard: None,
+            alone_to,
+            statuses,
+        }
+    }
+
     fn has_room(&self) -> bool {
         let alone = self.alone_to.is_some_and(|to| self.last.is_none_or(|last| last < to));
         let most = if alone { 1 } else { IN_FLIGHT_MAX };
@@ -203,7 +212,7 @@ impl Shipper {
             Backoff::new(Duration::from_millis(200), Duration::from_secs(10), seed.into());
         let mut alone_to = None;
         loop {
-            let mut window = Window { alone_to, ..Window::default() };
+            let mut window = Window::new(alone_to, Statuses::new(self.statuses.clone()));
             let end = self.session(&mut window, &mut backoff, &mut stop).await;
             // Else the next session would read again what is on its way to be noted.
             let noted = window.notes.finish(&self.buffer).await.map_err(SessionEnd::Buffer);
@@ -249,6 +258,7 @@ impl Shipper {
                 self.resent.mark_unchanged();
                 window.last = None;
             }
+            window.statuses.send(&producer);
             self.fill(&producer, window, (&mut pace, began)).await?;
             if self.settle(&producer, window).await? > 0 {
                 backoff.reset();
@@ -322,6 +332,7 @@ impl Shipper {
                 }
             }
         }
+        window.statuses.settle(producer.status_outcome());
         if !delivered.is_empty() {
             delivered.iter().for_each(|&sequence| window.remove(sequence));
             self.link.send_if_modified(|link| std::mem::replace(link, Link::Up) != Link::Up);
@@ -381,36 +392,4 @@ async fn emptied(buffer: &Buffer) -> Result<(), BufferError> {
 /// Asks the broker for the topic; returns its partitions. Waits some seconds at most.
 pub fn probe(settings: &Settings, pair: &Pair) -> Result<usize, KafkaFault> {
     Producer::new(settings, pair)?.probe(PROBE_MOST)
-}
-
-/// Sends status records as they come, each by a producer of its own that ends with it: between two
-/// minutes it would hold threads and memory for nothing. A record that cannot be sent is dropped,
-/// the next one says more; none holds the agent's end up.
-pub async fn announce(
-    settings: Settings,
-    identity: watch::Receiver<Identity>,
-    mut statuses: mpsc::Receiver<StoreStatus>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let settings = settings.for_topic(Topic::StoreStatus);
-    while let Some(status) = statuses.recv().await {
-        let Some(pair) = identity.borrow().pair.clone() else { continue };
-        let Ok(producer) = Producer::new(&settings, &pair) else { continue };
-        if producer.send_status(&status).is_ok() {
-            tokio::select! {
-                () = reported(&producer) => {}
-                () = sleep(ANNOUNCE_MOST) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-        }
-        // Its end waits for its threads, which the batches' reports must not wait for.
-        let ended = tokio::task::spawn_blocking(move || drop(producer)).await;
-        debug_assert!(ended.is_ok(), "dropping a producer does not panic");
-    }
-}
-
-async fn reported(producer: &Producer) {
-    while producer.reports().is_empty() {
-        sleep(ANNOUNCE_PAUSE).await;
-    }
 }

@@ -1,4 +1,4 @@
-//! How the agent is: a file that is written every few seconds, a record that goes to the centre
+//! How the agent is: a file that is written when there is news, a record that goes to the centre
 //! every minute, and the watchdog of systemd, which is fed by progress alone.
 
 use std::path::{Path, PathBuf};
@@ -11,15 +11,25 @@ use shared::ids::StoreId;
 use shared::log::Chain;
 use shared::minute::{SourceStatus, StoreStatus};
 use shared::time::{Clock, Minute, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::buffer::{Buffer, BufferError};
+use crate::buffer::{Buffer, BufferError, time_unknown};
 use crate::config::{Config, SourceConfig};
 use crate::ship::{CertificateStatus, Identity, Link};
 
-/// How often the file is written.
+/// How often it is looked whether there is news for the file.
 const FILE_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often the file is written, by the agent's clock, where nothing but figures has changed: they
+/// change all day long, and each time costs the disk two pages.
+const FIGURES_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often the file is written where nothing has changed.
+const NEWS_MOST: Duration = Duration::from_secs(30);
+
+/// How old the file of a running agent may be.
+pub const FRESH: Duration = Duration::from_secs(45);
 
 /// How long the keeper rests at least, however fast a simulated minute passes.
 const PAUSE_LEAST: Duration = Duration::from_millis(200);
@@ -100,6 +110,28 @@ pub struct Report {
     pub status: StoreStatus,
 }
 
+impl Report {
+    /// Returns it without what changes by itself.
+    fn without_time(&self) -> Self {
+        let mut report = self.clone();
+        report.written_at = time_unknown();
+        report.status.at = time_unknown();
+        report
+    }
+
+    /// Returns it without the figures that change all day long; what is left is news to a person.
+    fn without_figures(&self) -> Self {
+        let mut report = self.without_time();
+        (report.duplicates, report.buffer_bytes.0) = (0, 0);
+        let status = &mut report.status;
+        (status.highest_sequence, status.backlog) = (0, status.backlog.min(1));
+        status.complete_through = None;
+        status.tills.clear();
+        status.sources.iter_mut().for_each(|source| source.through = None);
+        report
+    }
+}
+
 /// Returns where a state folder's status file lies.
 pub fn path(state_folder: &Path) -> PathBuf {
     state_folder.join("status.json")
@@ -127,9 +159,10 @@ pub struct Keeper {
     clock: Clock,
     buffer: Buffer,
     seen: Seen,
-    statuses: mpsc::Sender<StoreStatus>,
+    statuses: watch::Sender<Option<StoreStatus>>,
     quota_bytes: u64,
     beat: Arc<AtomicU64>,
+    written: Option<(Report, Instant)>,
 }
 
 impl Keeper {
@@ -138,7 +171,7 @@ impl Keeper {
         config: &Config,
         buffer: Buffer,
         seen: Seen,
-        statuses: mpsc::Sender<StoreStatus>,
+        statuses: watch::Sender<Option<StoreStatus>>,
     ) -> Self {
         Self {
             store: config.store.clone(),
@@ -149,6 +182,7 @@ impl Keeper {
             statuses,
             quota_bytes: config.buffer.quota_bytes,
             beat: Arc::default(),
+            written: None,
         }
     }
 
@@ -163,14 +197,18 @@ impl Keeper {
         let mut last_beat = None;
         let mut next_record = Instant::now();
         loop {
-            if let Some(report) = self.written().await? {
+            if let Some(report) = self.told().await? {
+                if self.is_news(&report) {
+                    self.write(&report);
+                }
                 let beat = self.beat.load(Ordering::Relaxed);
                 if last_beat.replace(beat) != Some(beat) {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                 }
                 if Instant::now() >= next_record {
                     next_record = Instant::now() + self.clock.real_span(RECORD_PAUSE);
-                    self.tell_centre(report.status);
+                    // One that waits for the broker is overtaken: the next one says more.
+                    self.statuses.send_replace(Some(report.status));
                 }
             }
             let pause = FILE_PAUSE.min(next_record.saturating_duration_since(Instant::now()));
@@ -181,23 +219,25 @@ impl Keeper {
             }
         }
         notify(&[sd_notify::NotifyState::Stopping]);
-        self.written().await.map(|_| ())
-    }
-
-    /// A record that waits for the broker is not overtaken: the next one says more.
-    fn tell_centre(&self, status: StoreStatus) {
-        if self.statuses.try_send(status).is_err() {
-            tracing::debug!("the last status record still waits");
+        if let Some(report) = self.told().await? {
+            self.write(&report);
         }
+        Ok(())
     }
 
-    /// Writes the status file; nothing where the disk does not let the buffer answer.
-    async fn written(&self) -> Result<Option<Report>, BufferError> {
+    /// Tells whether a report is to be written now.
+    fn is_news(&self, report: &Report) -> bool {
+        let Some((before, at)) = &self.written else { return true };
+        let age = at.elapsed();
+        let figures = age >= self.clock.real_span(FIGURES_PAUSE)
+            && before.without_time() != report.without_time();
+        age >= NEWS_MOST || figures || before.without_figures() != report.without_figures()
+    }
+
+    /// Returns how the agent is; nothing where the disk does not let the buffer answer.
+    async fn told(&self) -> Result<Option<Report>, BufferError> {
         match self.report().await {
-            Ok(report) => {
-                self.write(&report);
-                Ok(Some(report))
-            }
+            Ok(report) => Ok(Some(report)),
             Err(BufferError::Closed) => Err(BufferError::Closed),
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "the buffer tells no status");
@@ -240,12 +280,15 @@ impl Keeper {
     }
 
     /// Writes the file whole or not at all. A disk that takes none is told of in the log.
-    fn write(&self, report: &Report) {
+    fn write(&mut self, report: &Report) {
         let (path, new) = (path(&self.state_folder), self.state_folder.join("status.json.tmp"));
         let bytes = serde_json::to_vec_pretty(report).expect("a report is plain data");
         let written = std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, &path));
-        if let Err(error) = written {
-            tracing::warn!(error = %Chain(&error), "the status file was not written");
+        match written {
+            Ok(()) => self.written = Some((report.clone(), Instant::now())),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the status file was not written");
+            }
         }
     }
 }

@@ -102,6 +102,7 @@ fn files(stack: &Stack) -> Files {
 async fn ship(buffer: &Buffer, settings: &Settings, files: &Files) -> f64 {
     let (_cut, cut) = watch::channel(0);
     let (_resent, resent) = watch::channel(0);
+    let (_statuses, statuses) = watch::channel(None);
     let (link, _link) = watch::channel(Link::Idle);
     let (stop, stopped) = watch::channel(false);
     let (_watcher, identity) = Watcher::new(files.clone(), settings.store.clone());
@@ -113,6 +114,7 @@ async fn ship(buffer: &Buffer, settings: &Settings, files: &Files) -> f64 {
         cut,
         resent,
         bytes_per_second: None,
+        statuses,
         link,
     };
     let began = Instant::now();

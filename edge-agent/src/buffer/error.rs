@@ -27,6 +27,16 @@ pub enum BufferError {
     /// The linked SQLite can corrupt a write-ahead log.
     #[error("SQLite {0} is linked, at least 3.51.3 is needed")]
     OldSqlite(&'static str),
+    /// Its tables are of another version of the agent.
+    #[error("the tables of the buffer {path} are of version {found}, this agent knows {known}")]
+    OtherVersion {
+        /// The database file.
+        path: PathBuf,
+        /// The version that it says.
+        found: String,
+        /// The version that is known.
+        known: &'static str,
+    },
     /// A file operation failed.
     #[error("cannot {what} {path}")]
     File {
@@ -82,6 +92,7 @@ impl BufferError {
             | Self::Taken(_)
             | Self::Unbound { .. }
             | Self::OldSqlite(_)
+            | Self::OtherVersion { .. }
             | Self::Unreadable(_)
             | Self::RefusedAgain(_)
             | Self::Closed => false,
@@ -104,6 +115,7 @@ impl BufferError {
             | Self::Taken(_)
             | Self::Unbound { .. }
             | Self::OldSqlite(_)
+            | Self::OtherVersion { .. }
             | Self::Unreadable(_)
             | Self::RefusedAgain(_)
             | Self::Closed => false,

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::sqlite::{connect, database, figures, from_json, prove, rows};
+use super::sqlite::{connect, database, figures, from_json, prove, rows, version};
 use super::{BufferError, Figures, Key};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -136,7 +136,8 @@ impl Inspector {
             return Err(InspectError::Absent(path.to_owned()));
         }
         let opened = connect(path, key, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .and_then(|connection| prove(&connection, path).map(|()| connection));
+            .and_then(|connection| prove(&connection, path).map(|()| connection))
+            .and_then(|connection| version::check(&connection, path).map(|()| connection));
         let connection = opened.map_err(|error| match &error {
             BufferError::Database { source, .. } if is_unshared(source) => {
                 InspectError::Unshared(path.to_owned())
@@ -146,6 +147,7 @@ impl Inspector {
             | BufferError::Taken(_)
             | BufferError::Unbound { .. }
             | BufferError::OldSqlite(_)
+            | BufferError::OtherVersion { .. }
             | BufferError::File { .. }
             | BufferError::Unreadable(_)
             | BufferError::Key(_)
@@ -272,7 +274,8 @@ const SET_ASIDE: &str = "SELECT id, reason, source, feed, first_offset, end_offs
                          FROM quarantine";
 
 const LISTED: &str = "SELECT sequence, minute, business_day, kind, receipts, lines, \
-                      total_cents, length(body), cut_at, acked_at FROM outbox";
+                      total_cents, length(body), cut_at, acked_at \
+                      FROM outbox LEFT JOIN delivered USING (sequence)";
 
 fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     Ok(Listed {

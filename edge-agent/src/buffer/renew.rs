@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use shared::ids::StreamId;
 
 use super::counter::machine_hash;
+use super::sqlite::version::VERSION;
 use super::sqlite::{
     SCHEMA, close_whole, connect, create_file, database, digests, id_time, lock, meta, parsed,
     prove, write_ahead,
@@ -108,7 +109,7 @@ fn note(
         .map_err(database("read the old buffer"))?;
     let machine = settings.machine_id.as_deref().map(machine_hash);
     let state = [
-        ("schema", Some("1".to_owned())),
+        ("schema", Some(VERSION.to_owned())),
         ("stream", Some(StreamId::new(id_time(settings.now)).to_string())),
         ("created_at", Some(settings.now.to_string())),
         ("next_sequence", Some("1".to_owned())),
@@ -163,7 +164,8 @@ mod tests {
     use super::*;
 
     /// What stays behind: what the new stream has of its own, and versions of receipts.
-    const LEFT: [&str; 5] = ["meta", "outbox", "abandoned", "versioned_receipt", "day_digest"];
+    const LEFT: [&str; 7] =
+        ["meta", "outbox", "waiting", "delivered", "abandoned", "versioned_receipt", "day_digest"];
 
     #[test]
     fn of_every_table_it_is_decided_whether_it_goes_along() {

@@ -11,7 +11,9 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::Serialize;
 use shared::ranges::Ranges;
 
-use super::sqlite::{SCHEMA, close_whole, connect, create_file, database, lock, write_ahead};
+use super::sqlite::{
+    SCHEMA, close_whole, connect, create_file, database, lock, version, write_ahead,
+};
 use super::swap::{self, beside, new_file};
 use super::{Binding, BufferError, Settings, counter};
 
@@ -85,6 +87,7 @@ pub fn repair(settings: &Settings, binding: &Binding) -> Result<Repaired, Buffer
     for (table, holding) in &survey.tables {
         copy(&pages, (table, holding), &transaction, &mut repaired)?;
     }
+    version::check(&transaction, path)?;
     let mark = counter::read(&binding.counter)?;
     settle::settle(&transaction, (settings, binding, mark.as_ref()), &mut repaired)?;
     transaction.commit().map_err(database("commit"))?;
@@ -121,14 +124,19 @@ fn copy(
     made: &Connection,
     repaired: &mut Repaired,
 ) -> Result<(), BufferError> {
+    // What waits is known by the batches and by what is delivered.
+    if table.name == "waiting" {
+        return Ok(());
+    }
     let mut copied = 0;
     for &number in &holding.damaged {
         repaired.lose(format!("page {number} of table {}", table.name));
     }
     for &number in &holding.pages {
         let is_older = repaired.older_pages.binary_search(&number).is_ok();
-        // An older version would be corrected a second time; without one, a change is set aside.
-        if is_older && table.name == "versioned_receipt" {
+        // An older version would be corrected a second time; without one, a change is set aside. What
+        // was delivered once may be on its way again.
+        if is_older && ["versioned_receipt", "delivered"].contains(&table.name.as_str()) {
             repaired.lose(format!("page {number} of table {}: it is out of date", table.name));
             continue;
         }

@@ -69,11 +69,14 @@ CREATE TABLE outbox (
     minute TEXT NOT NULL, business_day TEXT NOT NULL, kind TEXT NOT NULL,
     headers TEXT NOT NULL, body BLOB NOT NULL,
     receipts INTEGER NOT NULL, lines INTEGER NOT NULL, total_cents INTEGER NOT NULL,
-    cut_at TEXT NOT NULL, acked_at TEXT
+    cut_at TEXT NOT NULL
 ) STRICT;
-CREATE INDEX outbox_waiting ON outbox (sequence) WHERE acked_at IS NULL;
 CREATE INDEX outbox_slot ON outbox (minute, business_day);
-CREATE INDEX outbox_age ON outbox (acked_at) WHERE acked_at IS NOT NULL;
+
+-- Which batches wait for the broker, and when it has confirmed the others: each is in one of the two.
+-- Rows of their own, since a batch's row is written anew with its body whatever changes in it.
+CREATE TABLE waiting (sequence INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE delivered (sequence INTEGER PRIMARY KEY, acked_at TEXT NOT NULL) STRICT;
 
 -- Bytes set aside, once, however much is wrong in them.
 CREATE TABLE quarantine_unit (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;

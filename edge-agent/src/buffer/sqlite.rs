@@ -24,6 +24,7 @@ pub(super) mod known;
 mod outbox;
 mod room;
 mod take;
+pub(super) mod version;
 
 /// The tables as a new buffer has them.
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
@@ -112,6 +113,7 @@ impl Sqlite {
         }
         prove_before_writing(&path, &settings.key)?;
         let mut sqlite = Self::on(path, settings, lock)?;
+        sqlite.renew_tables()?;
         sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
         sqlite.bind(settings, binding, before)?;
         if !sqlite.has_day_digests()? {
@@ -299,8 +301,8 @@ pub(super) fn figures(connection: &Connection) -> Result<Figures, BufferError> {
         stream: parsed(&text("stream")?)?,
         created_at: parsed(&text("created_at")?)?,
         highest_sequence: next - 1,
-        backlog: count("SELECT count(*) FROM outbox WHERE acked_at IS NULL")?,
-        acknowledged: count("SELECT count(*) FROM outbox WHERE acked_at IS NOT NULL")?,
+        backlog: count("SELECT count(*) FROM waiting")?,
+        acknowledged: count("SELECT count(*) FROM delivered")?,
         open_rows: count("SELECT count(*) FROM open_minute")?,
         quarantined: count("SELECT count(*) FROM quarantine")?,
         used_bytes: room::used_bytes(connection)?,

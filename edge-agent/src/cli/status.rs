@@ -1,4 +1,4 @@
-//! `status`: how the agent is, by the file that it writes every few seconds.
+//! `status`: how the agent is, by the file that it writes when there is news.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -11,9 +11,6 @@ use crate::config::Config;
 use crate::ship::Link;
 use crate::status::{self, Report};
 
-/// Seconds after which a file is too old to be of a running agent.
-const FRESH_SECONDS: u64 = 10;
-
 pub(super) fn run(config: &Config, shape: Shape) -> anyhow::Result<ExitCode> {
     let report = read(config)?;
     let age = Clock::real().now().since(report.written_at).as_secs();
@@ -21,7 +18,7 @@ pub(super) fn run(config: &Config, shape: Shape) -> anyhow::Result<ExitCode> {
         Shape::Json => print_json(&report)?,
         Shape::Text => print(&text(&report, age))?,
     }
-    let fresh = age <= FRESH_SECONDS;
+    let fresh = age <= status::FRESH.as_secs();
     Ok(if fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -67,7 +64,7 @@ fn read(config: &Config) -> anyhow::Result<Report> {
 
 fn text(report: &Report, age: u64) -> String {
     let status = &report.status;
-    let alive = if age <= FRESH_SECONDS { "running" } else { "not running" };
+    let alive = if age <= status::FRESH.as_secs() { "running" } else { "not running" };
     let link = match &report.link {
         Link::Idle => "nothing was sent lately, nothing is known to be wrong".to_owned(),
         Link::Up => "up".to_owned(),

@@ -43,11 +43,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns the settings for another topic.
-    pub(super) fn for_topic(&self, topic: Topic) -> Self {
-        Self { topic, ..self.clone() }
-    }
-
     fn client_config(&self, pair: &Pair) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -183,10 +178,12 @@ pub(super) enum Outcome {
     Failed(KafkaFault),
 }
 
-/// A producer for one topic.
+/// A producer for batches, and for the status record beside them: a second one would hold threads and
+/// memory of its own.
 pub(super) struct Producer {
     inner: BaseProducer<Listener>,
     topic: String,
+    status_topic: String,
     store: StoreId,
 }
 
@@ -199,23 +196,29 @@ impl Producer {
             .client_config(pair)
             .create_with_context(listener)
             .map_err(|error| KafkaFault::of(error, &topic))?;
-        Ok(Self { inner, topic, store: settings.store.clone() })
+        let status_topic = Topic::StoreStatus.name(&settings.topic_prefix);
+        Ok(Self { inner, topic, status_topic, store: settings.store.clone() })
     }
 
     /// Hands a batch over; its report comes later.
     pub(super) fn send(&self, batch: &Outgoing) -> Result<(), KafkaFault> {
         let headers = batch.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        self.hand_over(batch.sequence, headers, &batch.body)
+        self.hand_over(&self.topic, Record::Batch(batch.sequence), headers, &batch.body)
     }
 
     /// Hands a status record over.
     pub(super) fn send_status(&self, status: &StoreStatus) -> Result<(), KafkaFault> {
         let headers = wire::store_status_headers(status);
         let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
-        self.hand_over(Sequence::FIRST, headers, &wire::encode(status))
+        self.hand_over(&self.status_topic, Record::Status, headers, &wire::encode(status))
     }
 
-    /// Returns the reports that have come since.
+    /// Returns what became of the status record, where that was told since.
+    pub(super) fn status_outcome(&self) -> Option<Outcome> {
+        self.heard().status.take()
+    }
+
+    /// Returns the reports of batches that have come since.
     pub(super) fn reports(&self) -> Vec<Report> {
         self.hear();
         std::mem::take(&mut self.heard().reports)
@@ -262,18 +265,19 @@ impl Producer {
 
     fn hand_over<'a>(
         &self,
-        sequence: Sequence,
+        topic: &str,
+        what: Record,
         headers: impl Iterator<Item = (&'a str, &'a str)>,
         body: &[u8],
     ) -> Result<(), KafkaFault> {
         let headers = headers.fold(OwnedHeaders::new(), |headers, (key, value)| {
             headers.insert(Header { key, value: Some(value) })
         });
-        let record = BaseRecord::with_opaque_to(&self.topic, Box::new(sequence))
+        let record = BaseRecord::with_opaque_to(topic, Box::new(what))
             .key(self.store.as_str())
             .payload(body)
             .headers(headers);
-        self.inner.send(record).map_err(|(error, _)| KafkaFault::of(error, &self.topic))
+        self.inner.send(record).map_err(|(error, _)| KafkaFault::of(error, topic))
     }
 
     fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
@@ -281,10 +285,18 @@ impl Producer {
     }
 }
 
+/// What a record is of.
+#[derive(Debug, Clone, Copy)]
+enum Record {
+    Batch(Sequence),
+    Status,
+}
+
 /// What librdkafka has told, from whichever of its threads.
 #[derive(Default)]
 struct Heard {
     reports: Vec<Report>,
+    status: Option<Outcome>,
     /// What was wrong, and when it was heard last.
     trouble: Option<(String, Instant)>,
     logged: Option<Instant>,
@@ -324,9 +336,9 @@ impl ClientContext for Listener {
 }
 
 impl ProducerContext for Listener {
-    type DeliveryOpaque = Box<Sequence>;
+    type DeliveryOpaque = Box<Record>;
 
-    fn delivery(&self, delivered: &DeliveryResult<'_>, sequence: Box<Sequence>) {
+    fn delivery(&self, delivered: &DeliveryResult<'_>, what: Box<Record>) {
         let outcome = match delivered {
             Ok(_) => Outcome::Delivered,
             Err((error, message)) => {
@@ -337,7 +349,10 @@ impl ProducerContext for Listener {
         if matches!(outcome, Outcome::Delivered) {
             heard.trouble = None;
         }
-        heard.reports.push(Report { sequence: *sequence, outcome });
+        match *what {
+            Record::Batch(sequence) => heard.reports.push(Report { sequence, outcome }),
+            Record::Status => heard.status = Some(outcome),
+        }
     }
 }
 

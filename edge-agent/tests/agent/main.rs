@@ -27,6 +27,7 @@ mod large;
 mod late;
 mod mounts;
 mod networks;
+mod older_tables;
 mod outage;
 mod outages;
 mod poslog;

@@ -62,6 +62,7 @@ fn verify(connection: &Connection) -> Result<Verdict, BufferError> {
         }
     }
     sequences(connection, &mut verdict)?;
+    standings(connection, &mut verdict)?;
     batches(connection, &mut verdict)?;
     Ok(verdict)
 }
@@ -114,6 +115,30 @@ fn sequences(connection: &Connection, verdict: &mut Verdict) -> Result<(), Buffe
     }
     if expected != next && !named(expected, next - 1) {
         verdict.fault(format!("the next batch would be {next}, the last one is {}", expected - 1));
+    }
+    Ok(())
+}
+
+/// Every batch either waits or is delivered, and nothing else is said to.
+fn standings(connection: &Connection, verdict: &mut Verdict) -> Result<(), BufferError> {
+    let sql = format!(
+        "SELECT sequence, sum(is_batch), sum(waits), sum(is_delivered) FROM \
+               (SELECT sequence, 1 AS is_batch, 0 AS waits, 0 AS is_delivered FROM outbox UNION ALL \
+                SELECT sequence, 0, 1, 0 FROM waiting UNION ALL \
+                SELECT sequence, 0, 0, 1 FROM delivered) \
+               GROUP BY sequence HAVING sum(is_batch) <> 1 OR sum(waits) + sum(is_delivered) <> 1 \
+               LIMIT {FAULTS_MAX}"
+    );
+    let read = |row: &Row<'_>| {
+        let of: [i64; 3] = [row.get(1)?, row.get(2)?, row.get(3)?];
+        Ok((row.get::<_, i64>(0)?, of))
+    };
+    for (sequence, of) in rows(connection, &sql, &[], read)? {
+        verdict.fault(match of {
+            [0, _, _] => format!("{sequence} is said to wait or to be delivered, and is no batch"),
+            [_, 0, _] => format!("batch {sequence} neither waits nor is it delivered"),
+            _ => format!("batch {sequence} waits and is delivered"),
+        });
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::Repaired;
 use crate::aggregate::fold::Corrected;
 use crate::buffer::counter::{Mark, machine_hash};
 use crate::buffer::sqlite::known::{Under, merge};
+use crate::buffer::sqlite::version::VERSION;
 use crate::buffer::sqlite::{database, digests, from_json, id_time, meta, parsed, rows};
 use crate::buffer::{Binding, BufferError, Settings, spelled};
 
@@ -50,6 +51,7 @@ pub(super) fn settle(
     let mut counted = Counted::default();
     unfit(made, repaired)?;
     counted.read_batches(made, repaired)?;
+    what_waits(made)?;
     let stream = match (meta(made, "stream")?, counted.stream, mark) {
         (Some(stream), _, _) => parsed(&stream)?,
         (None, Some(stream), _) => stream,
@@ -66,6 +68,15 @@ pub(super) fn settle(
     units_without_bytes(made, repaired)?;
     // Sums that may count what is lost, or of another time, say nothing any more.
     if repaired.is_whole() { Ok(()) } else { digests::begin_anew(made, settings.now) }
+}
+
+/// Notes which batches wait: all of which nothing says that they are delivered. The centre knows one
+/// that comes again.
+fn what_waits(made: &Connection) -> Result<(), BufferError> {
+    let sql = "DELETE FROM delivered WHERE sequence NOT IN (SELECT sequence FROM outbox); \
+               INSERT INTO waiting (sequence) SELECT sequence FROM outbox \
+               WHERE sequence NOT IN (SELECT sequence FROM delivered)";
+    made.execute_batch(sql).map_err(database("note what waits"))
 }
 
 /// Names the sequences that are gone.
@@ -102,7 +113,7 @@ fn sequences(
 
 /// Notes what the buffer is, as far as that did not come back, and that it is no first one.
 fn note(made: &Connection, settings: &Settings, binding: &Binding) -> Result<(), BufferError> {
-    set(made, "schema", "1")?;
+    set(made, "schema", VERSION)?;
     set(made, "counted_before", "1")?;
     set(made, "created_at", &settings.now.to_string())?;
     let machine = settings.machine_id.as_deref().map(machine_hash);

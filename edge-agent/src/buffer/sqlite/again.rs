@@ -14,9 +14,11 @@ impl Sqlite {
         from: Sequence,
         to: Sequence,
     ) -> Result<u64, BufferError> {
-        let sql = "UPDATE outbox SET acked_at = NULL \
-                   WHERE sequence BETWEEN ?1 AND ?2 AND acked_at IS NOT NULL";
         let (from, to) = (from.get().cast_signed(), to.get().cast_signed());
+        let sql = "INSERT INTO waiting (sequence) \
+                   SELECT sequence FROM delivered WHERE sequence BETWEEN ?1 AND ?2";
+        self.execute("send batches again", sql, params![from, to])?;
+        let sql = "DELETE FROM delivered WHERE sequence BETWEEN ?1 AND ?2";
         self.execute("send batches again", sql, params![from, to]).map(|count| count as u64)
     }
 

@@ -3,6 +3,7 @@
 use shared::ids::{Sequence, StoreId, StreamId};
 use shared::ranges::Ranges;
 
+use super::version::VERSION;
 use super::{SCHEMA, Sqlite, database, id_time, parsed};
 use crate::buffer::counter::{self, Counter, Mark, machine_hash};
 use crate::buffer::{Binding, BufferError, Settings, Unbound};
@@ -25,7 +26,7 @@ impl Sqlite {
         before: Option<&Mark>,
     ) -> Result<(), BufferError> {
         self.connection.execute_batch(SCHEMA).map_err(database("make its tables"))?;
-        self.set_meta("schema", "1")?;
+        self.set_meta("schema", VERSION)?;
         self.set_meta("stream", &StreamId::new(id_time(settings.now)).to_string())?;
         self.set_meta("created_at", &settings.now.to_string())?;
         self.set_meta("next_sequence", "1")?;

@@ -22,7 +22,7 @@ const PRUNE_ROWS_MAX: u32 = 5_000;
 
 /// Columns that hold the time at which something was noted.
 const NOTED_AT: [(&str, &str); 12] = [
-    ("outbox", "acked_at"),
+    ("delivered", "acked_at"),
     ("quarantine", "first_at"),
     ("quarantine", "last_at"),
     ("receipt_hash", "at"),
@@ -50,7 +50,6 @@ impl Sqlite {
     /// Forgets what is past its horizon.
     pub(in crate::buffer) fn prune(&self, now: Timestamp) -> Result<(), BufferError> {
         let stale = [
-            ("outbox", "sequence", "acked_at < ?1", ACKNOWLEDGED_DAYS),
             ("quarantine", "id", "last_at < ?1", QUARANTINE_DAYS),
             ("receipt_hash", "receipt", "is_number = 1 AND at < ?1", HASH_DAYS),
             ("receipt_hash", "receipt", "is_number = 0 AND at < ?1", KEY_DAYS),
@@ -62,12 +61,7 @@ impl Sqlite {
             ("source_position", "feed", "updated_at < ?1", KEY_DAYS),
             ("day_digest", "business_day", "updated_at < ?1", KEY_DAYS),
         ];
-        // What is forgotten here is no hole.
-        let horizon = now.minus(DAY * ACKNOWLEDGED_DAYS).to_string();
-        let sql = "SELECT coalesce(max(sequence), 0) FROM outbox WHERE acked_at < ?1";
-        let last: i64 = self.one(sql, &[&horizon])?;
-        let before: i64 = parsed(&self.meta("forgotten_sequence")?.unwrap_or("0".to_owned()))?;
-        self.set_meta("forgotten_sequence", &before.max(last).to_string())?;
+        self.prune_confirmed(now)?;
         for (table, column, is_stale, days) in stale {
             let horizon = now.minus(DAY * days).to_string();
             let sql = format!(
@@ -78,5 +72,23 @@ impl Sqlite {
         }
         let sql = "DELETE FROM quarantine_unit WHERE hash NOT IN (SELECT hash FROM quarantine)";
         self.execute("forget what was set aside", sql, &[]).map(|_| ())
+    }
+
+    fn prune_confirmed(&self, now: Timestamp) -> Result<(), BufferError> {
+        let horizon = now.minus(DAY * ACKNOWLEDGED_DAYS).to_string();
+        // What is forgotten here is no hole.
+        let sql = "SELECT coalesce(max(sequence), 0) FROM delivered WHERE acked_at < ?1";
+        let last: i64 = self.one(sql, &[&horizon])?;
+        let before: i64 = parsed(&self.meta("forgotten_sequence")?.unwrap_or("0".to_owned()))?;
+        self.set_meta("forgotten_sequence", &before.max(last).to_string())?;
+        // The batches first: they are named by what says that they are delivered.
+        for table in ["outbox", "delivered"] {
+            let sql = format!(
+                "DELETE FROM {table} WHERE sequence IN (SELECT sequence FROM delivered \
+                 WHERE acked_at < ?1 ORDER BY sequence LIMIT {PRUNE_ROWS_MAX})"
+            );
+            self.execute("forget what is past its horizon", &sql, &[&horizon])?;
+        }
+        Ok(())
     }
 }

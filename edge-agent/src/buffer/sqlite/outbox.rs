@@ -85,8 +85,8 @@ impl Sqlite {
         after: Option<Sequence>,
         bytes: usize,
     ) -> Result<Vec<Outgoing>, BufferError> {
-        let sql = "SELECT sequence, headers, body FROM outbox INDEXED BY outbox_waiting \
-                   WHERE acked_at IS NULL AND sequence > ?1 ORDER BY sequence";
+        let sql = "SELECT sequence, headers, body FROM waiting CROSS JOIN outbox USING (sequence) \
+                   WHERE waiting.sequence > ?1 ORDER BY waiting.sequence";
         let failed = database("read a batch");
         let mut statement = self.connection.prepare_cached(sql).map_err(&failed)?;
         let after = after.map_or(0, Sequence::get).cast_signed();
@@ -115,8 +115,12 @@ impl Sqlite {
     ) -> Result<(), BufferError> {
         let at = at.to_string();
         for sequence in sequences {
-            let sql = "UPDATE outbox SET acked_at = ?2 WHERE sequence = ?1 AND acked_at IS NULL";
-            self.execute("note a delivery", sql, params![sequence.get().cast_signed(), at])?;
+            let key = sequence.get().cast_signed();
+            let sql = "DELETE FROM waiting WHERE sequence = ?1";
+            if self.execute("note a delivery", sql, params![key])? > 0 {
+                let sql = "INSERT INTO delivered (sequence, acked_at) VALUES (?1, ?2)";
+                self.execute("note a delivery", sql, params![key, at])?;
+            }
         }
         Ok(())
     }
@@ -148,7 +152,7 @@ impl Sqlite {
         reason: &str,
     ) -> Result<Option<Vec<u8>>, BufferError> {
         let key = sequence.get().cast_signed();
-        let sql = "SELECT body FROM outbox WHERE sequence = ?1 AND acked_at IS NULL";
+        let sql = "SELECT body FROM waiting JOIN outbox USING (sequence) WHERE sequence = ?1";
         let body: Option<Vec<u8>> = self
             .connection
             .query_row(sql, [key], |row| row.get(0))
@@ -248,6 +252,8 @@ impl Sqlite {
         let values =
             params![sequence, minute, day, kind, headers, bytes, receipts, lines, cents, at];
         self.execute("cut a batch", sql, values)?;
+        let sql = "INSERT INTO waiting (sequence) VALUES (?1)";
+        self.execute("cut a batch", sql, params![sequence])?;
         self.forget_notices(&body)?;
         written.held.join(&held);
         written.sequences.push(body.sequence);

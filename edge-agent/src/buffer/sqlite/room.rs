@@ -64,13 +64,14 @@ impl Sqlite {
     /// Forgets some confirmed batches, the oldest first; returns how many.
     pub(in crate::buffer) fn forget_confirmed(&self) -> Result<usize, BufferError> {
         let what = "forget confirmed batches";
-        let oldest =
-            "SELECT sequence FROM outbox WHERE acked_at IS NOT NULL ORDER BY sequence LIMIT ?1";
+        let oldest = "SELECT sequence FROM delivered ORDER BY sequence LIMIT ?1";
         let sql = format!("SELECT coalesce(max(sequence), 0) FROM ({oldest})");
         let last: i64 = self.one(&sql, params![FORGOTTEN_AT_ONCE])?;
         let before: i64 = parsed(&self.meta("forgotten_sequence")?.unwrap_or("0".to_owned()))?;
         self.set_meta("forgotten_sequence", &before.max(last).to_string())?;
         let sql = format!("DELETE FROM outbox WHERE sequence IN ({oldest})");
+        self.execute(what, &sql, params![FORGOTTEN_AT_ONCE])?;
+        let sql = format!("DELETE FROM delivered WHERE sequence IN ({oldest})");
         self.execute(what, &sql, params![FORGOTTEN_AT_ONCE])
     }
 
@@ -121,8 +122,8 @@ impl Sqlite {
 
     /// Returns the batch that says the least among those that were never handed to the producer.
     fn least(&self) -> Result<Option<Sequence>, BufferError> {
-        let sql = "SELECT sequence FROM outbox \
-                   WHERE acked_at IS NULL AND kind <> ?2 AND sequence > ?1 \
+        let sql = "SELECT sequence FROM waiting CROSS JOIN outbox USING (sequence) \
+                   WHERE kind <> ?2 AND waiting.sequence > ?1 \
                    ORDER BY receipts > 0, abs(total_cents) * 1000 / length(body), sequence LIMIT 1";
         let handed = self.handed_through()?.cast_signed();
         let found = self.rows(sql, params![handed, GIVEN_UP], |row| row.get::<_, i64>(0))?;
