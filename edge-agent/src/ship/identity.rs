@@ -214,7 +214,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::open(&folder.path().join("ca"), "ours").unwrap();
         let Credentials { ca, certificate, key } =
-            authority.renew("store-10", folder.path(), -1..=30).unwrap();
+            authority.renew("store-10", folder.path(), -30..=30).unwrap();
         let files = Files { ca, certificate, key, client_ca: None };
         let (mut watcher, seen) = Watcher::new(files, "10".parse().unwrap());
         let past: Timestamp = "1970-01-01T00:00:07Z".parse().unwrap();
