@@ -12,6 +12,7 @@ mod judge_fuzz;
 mod lake;
 mod lake_tables;
 mod lake_world;
+mod migrations;
 mod new_box;
 mod pipeline;
 mod planted;
