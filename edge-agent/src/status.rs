@@ -350,4 +350,45 @@ mod tests {
         let later = hours(24) + Duration::from_secs(1);
         assert_eq!(through.read_through(later), Some(minute("2026-11-24T09:42:00Z")));
     }
+
+    #[test]
+    fn figures_and_times_alone_are_no_news() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let status: StoreStatus = serde_json::from_value(serde_json::json!({
+            "store": "10", "at": "2026-11-23T09:42:00Z",
+            "stream": "0193a2b0-0000-7000-8000-000000000001", "highest_sequence": 7,
+            "complete_through": "2026-11-23T09:40:00Z", "backlog": 2, "quarantined": 0,
+            "given_up": 0, "version": "1", "certificate_days": 3, "clock_synchronised": null,
+            "clock_error": null, "tills": [],
+            "sources": [{"name": "tills", "up": true, "through": null, "error": null}],
+        }))
+        .unwrap();
+        let certificate = Identity::default().status();
+        let before = Report {
+            pid: 1,
+            written_at: at("2026-11-23T09:42:00Z"),
+            link: Link::Up,
+            duplicates: 0,
+            certificate,
+            buffer_bytes: (4096, 8192),
+            status,
+        };
+        let changed = |change: fn(&mut Report)| {
+            let mut after = before.clone();
+            change(&mut after);
+            let times = after.without_time() == before.without_time();
+            let words = after.without_figures() == before.without_figures();
+            (times, words)
+        };
+        let later = |it: &mut Report| it.written_at = "2026-11-23T09:43:00Z".parse().unwrap();
+        assert_eq!(changed(later), (true, true));
+        assert_eq!(changed(|it| it.status.highest_sequence = 8), (false, true));
+        assert_eq!(changed(|it| it.status.backlog = 1), (false, true));
+        assert_eq!(changed(|it| it.buffer_bytes.0 = 1), (false, true));
+        assert_eq!(changed(|it| it.status.complete_through = None), (false, true));
+        assert_eq!(changed(|it| it.status.backlog = 0), (false, false));
+        assert_eq!(changed(|it| it.link = Link::Idle), (false, false));
+        assert_eq!(changed(|it| it.status.quarantined = 1), (false, false));
+        assert_eq!(changed(|it| it.status.sources[0].up = false), (false, false));
+    }
 }

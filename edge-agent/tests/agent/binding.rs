@@ -173,7 +173,8 @@ async fn what_waited_in_the_old_buffer_goes_out_under_its_own_stream() {
     world.drop_file("b.jsonl", lines(&[of_store("t4", 2, "09:42:07", 20)]));
     world.until_cut(1, 20).await;
     world.until("nothing waits", |report| report.status.backlog == 0).await;
-    let batches = read_topic(stack, &Topic::StoreMinutes.name(topics.prefix()), 2).await;
+    let batches: Vec<StoreMinute> =
+        read_topic(stack, &Topic::StoreMinutes.name(topics.prefix()), 2).await;
     assert_eq!(sums(&batches), (2, 120));
     assert_eq!((batches[0].stream, batches[0].sequence), (before, Sequence::FIRST));
     assert_eq!((batches[1].stream, batches[1].predecessor), (stream(&world), Some(before)));

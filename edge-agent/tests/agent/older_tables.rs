@@ -96,10 +96,8 @@ async fn filled(folder: &Path) -> (edge_agent::buffer::Figures, Vec<edge_agent::
 }
 
 fn found(error: &BufferError) -> &str {
-    match error {
-        BufferError::OtherVersion { found, .. } => found,
-        other => panic!("{other}"),
-    }
+    let BufferError::OtherVersion { found, .. } = error else { panic!("{error}") };
+    found
 }
 
 /// Returns what each table and index is made of.

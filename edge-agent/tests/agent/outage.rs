@@ -8,7 +8,7 @@ use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use shared::ids::StoreId;
-use shared::minute::StoreMinute;
+use shared::minute::{StoreMinute, StoreStatus};
 use shared::topics::Topic;
 
 use crate::world::{Broker, SOON, World, lines, receipt, sums};
@@ -49,7 +49,8 @@ async fn batches_reach_the_topic_once_and_wait_where_the_line_refuses_them() {
     world.drop_file("b.jsonl", lines(&[of_store("t1", 2, "09:42:07", 20)]));
     world.until_cut(2, 120).await;
     world.until("nothing waits", |report| report.status.backlog == 0).await;
-    let batches = read_topic(stack, &Topic::StoreMinutes.name(topics.prefix()), 2).await;
+    let batches: Vec<StoreMinute> =
+        read_topic(stack, &Topic::StoreMinutes.name(topics.prefix()), 2).await;
     assert_eq!(sums(&batches), (2, 120));
     let sequences: Vec<u64> = batches.iter().map(|batch| batch.sequence.get()).collect();
     assert_eq!(sequences, [1, 2]);
@@ -57,7 +58,8 @@ async fn batches_reach_the_topic_once_and_wait_where_the_line_refuses_them() {
     // The cluster has lost them: they go out again, the same bytes behind the first ones.
     let resent = world.run(&["buffer", "resend", "1", "2"]);
     assert_eq!(String::from_utf8_lossy(&resent.stdout), "2 batches go out again\n");
-    let twice = read_topic(stack, &Topic::StoreMinutes.name(topics.prefix()), 4).await;
+    let twice: Vec<StoreMinute> =
+        read_topic(stack, &Topic::StoreMinutes.name(topics.prefix()), 4).await;
     assert_eq!((&twice[..2], &twice[2..]), (&batches[..], &batches[..]));
     world.until("nothing waits", |report| report.status.backlog == 0).await;
     assert!(agent.stop().await.success());
@@ -101,7 +103,43 @@ async fn a_topic_without_the_right_to_it_is_named_as_the_trouble() {
 }
 
 /// Reads so many batches of a topic as the principal that may.
-pub(crate) async fn read_topic(stack: &Stack, topic: &str, count: usize) -> Vec<StoreMinute> {
+#[tokio::test]
+async fn a_status_record_goes_beside_the_batches_and_one_that_is_refused_holds_none_up() {
+    let stack = Stack::shared();
+    let topics = stack.topics_for("edge-status").await.unwrap();
+    let world = World::with_broker("t1", &broker(stack, &topics, "t1"));
+    let agent = world.agent().await;
+    let topic = Topic::StoreStatus.name(topics.prefix());
+    let told: Vec<StoreStatus> = read_topic(stack, &topic, 1).await;
+    assert_eq!((told[0].store.as_str(), told[0].highest_sequence), ("t1", 0));
+    assert!(agent.stop().await.success());
+    // No status record is as small as that.
+    stack.admin().await.unwrap().set(&topic, "max.message.bytes", "64").await.unwrap();
+    let agent = world.agent().await;
+    let refused = async || {
+        let log = std::fs::read_to_string(world.path("log")).map_err(|error| error.to_string())?;
+        let is_told = log.contains("does not take the status record");
+        if is_told { Ok(()) } else { Err(log) }
+    };
+    for (number, time) in (1..).zip(["09:41:07", "09:42:07", "09:43:07"]) {
+        world.drop_file(&format!("{number}.jsonl"), lines(&[of_store("t1", number, time, 100)]));
+        world.until_cut(number.into(), i64::from(number) * 100).await;
+        wait::until("the record is refused", SOON, refused).await.unwrap();
+    }
+    world.until("nothing waits", |report| report.status.backlog == 0).await;
+    let batches: Vec<StoreMinute> =
+        read_topic(stack, &Topic::StoreMinutes.name(topics.prefix()), 3).await;
+    assert_eq!(batches, world.batches());
+    let log = std::fs::read_to_string(world.path("log")).unwrap();
+    assert!(!log.contains("batches wait in the buffer"), "its producer has ended: {log}");
+    assert!(agent.stop().await.success());
+}
+
+pub(crate) async fn read_topic<T: serde::de::DeserializeOwned>(
+    stack: &Stack,
+    topic: &str,
+    count: usize,
+) -> Vec<T> {
     let env = stack.env().unwrap();
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", stack.brokers())
@@ -114,7 +152,7 @@ pub(crate) async fn read_topic(stack: &Stack, topic: &str, count: usize) -> Vec<
         .create()
         .unwrap();
     consumer.subscribe(&[topic]).unwrap();
-    let mut found: Vec<StoreMinute> = Vec::new();
+    let mut found = Vec::new();
     wait::until("the topic is read", SOON, async || {
         if let Some(message) = consumer.poll(std::time::Duration::from_millis(100)) {
             let message = message.map_err(|error| error.to_string())?;
