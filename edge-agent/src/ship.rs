@@ -44,6 +44,13 @@ const READ_BYTES_MAX: usize = 256 << 10;
 /// How often delivery reports are fetched while some are due; they add this to the latency.
 const REPORT_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often they are fetched while they come one after the other: what is confirmed makes room for
+/// more, and a full window stands still until that is known.
+const FLOW_PAUSE: Duration = Duration::from_millis(1);
+
+/// After this long without a report they do not come one after the other.
+const FLOW_ENDS: Duration = Duration::from_millis(200);
+
 /// How often the producer's errors are fetched while nothing is due.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -179,6 +186,15 @@ impl Window {
         self.heard = Some(Instant::now());
     }
 
+    /// Returns how long to wait for reports.
+    fn pause(&self) -> Duration {
+        if self.is_idle() {
+            return IDLE_PAUSE;
+        }
+        let flows = self.heard.is_some_and(|heard| heard.elapsed() < FLOW_ENDS);
+        if flows { FLOW_PAUSE } else { REPORT_PAUSE }
+    }
+
     /// Names the silence of a broker that takes batches and confirms none.
     fn silence(&self) -> Option<String> {
         let since = self.heard.filter(|_| !self.in_flight.is_empty())?;
@@ -263,7 +279,7 @@ impl Shipper {
             if self.settle(&producer, window).await? > 0 {
                 backoff.reset();
             }
-            let pause = if window.is_idle() { IDLE_PAUSE } else { REPORT_PAUSE };
+            let pause = window.pause();
             let paced = pace.wait(began.elapsed());
             let pause = if paced.is_zero() { pause } else { pause.min(paced) };
             tokio::select! {
