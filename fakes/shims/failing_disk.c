@@ -1,7 +1,8 @@
-/* A disk that fails when it is told to: loaded before libc (LD_PRELOAD), it lets the n-th writing call on
+/* A disk that fails when it is told to: loaded before libc (LD_PRELOAD), it lets the n-th writing or reading call on
  * the files of one folder fail, and then some more of them. Nothing else is touched.
  *
  *   DISK_FOLDER   the folder; calls on files below it are counted
+ *   DISK_CALLS    "read": reading calls are counted and fail; else writing ones
  *   DISK_FAIL_AT  the first call that fails, counted from 1; 0: none
  *   DISK_FAIL_FOR how many calls fail from there on; 0: all, until the file DISK_ROOM is there
  *   DISK_ROOM     the file that ends a failure without number
@@ -25,6 +26,7 @@ static _Atomic long fallback[2];
 static _Atomic long *counter = fallback;
 static const char *folder, *room;
 static long fail_at, fail_for, error_number;
+static int of_reads;
 
 static long number(const char *name) {
     const char *text = getenv(name);
@@ -34,6 +36,8 @@ static long number(const char *name) {
 __attribute__((constructor)) static void begin(void) {
     folder = getenv("DISK_FOLDER");
     room = getenv("DISK_ROOM");
+    const char *calls = getenv("DISK_CALLS");
+    of_reads = calls && strcmp(calls, "read") == 0;
     fail_at = number("DISK_FAIL_AT");
     fail_for = number("DISK_FAIL_FOR");
     error_number = number("DISK_ERROR");
@@ -57,10 +61,10 @@ static int is_ours(int fd) {
     return strncmp(path, folder, wanted) == 0 && path[wanted] == '/';
 }
 
-/* Counts a call; tells whether it fails. */
-static int fails(int fd) {
+/* Counts a call of the kind that is looked at; tells whether it fails. */
+static int call_fails(int fd, int is_read) {
     int before = errno;
-    if (!is_ours(fd)) {
+    if (is_read != of_reads || !is_ours(fd)) {
         errno = before;
         return 0;
     }
@@ -71,6 +75,8 @@ static int fails(int fd) {
     errno = failing ? (int)error_number : before;
     return failing;
 }
+
+static int fails(int fd) { return call_fails(fd, 0); }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -100,3 +106,13 @@ int posix_fallocate64(int fd, off64_t from, off64_t length) {
     return fails(fd) ? (int)error_number : REAL(posix_fallocate64)(fd, from, length);
 }
 int posix_fallocate(int fd, off_t from, off_t length) { return posix_fallocate64(fd, from, length); }
+
+ssize_t read(int fd, void *bytes, size_t count) {
+    return call_fails(fd, 1) ? -1 : REAL(read)(fd, bytes, count);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t count, off64_t offset) {
+    return call_fails(fd, 1) ? -1 : REAL(pread64)(fd, bytes, count, offset);
+}
+
+ssize_t pread(int fd, void *bytes, size_t count, off_t offset) { return pread64(fd, bytes, count, offset); }

@@ -336,9 +336,10 @@ impl Shop {
         let headers = wire::store_minute_headers(&batch, self.base);
         let headers = serde_json::to_string(&headers).unwrap();
         let sql = "INSERT INTO outbox SELECT ?2, minute, business_day, kind, ?3, ?4, receipts, lines, \
-                   total_cents, cut_at, acked_at FROM outbox WHERE minute = ?1";
+                   total_cents, cut_at FROM outbox WHERE minute = ?1";
         let values = params![minute, next, headers, wire::encode(&batch)];
         assert_eq!(connection.execute(sql, values).unwrap(), 1);
+        connection.execute("INSERT INTO waiting (sequence) VALUES (?1)", [next]).unwrap();
     }
 
     fn connect(&self) -> Connection {

@@ -128,17 +128,24 @@ fn newest(path: &Path) -> io::Result<Option<Place>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let place = |at: u64| -> Option<Place> {
+    let read = |at: u64| -> io::Result<Option<[u8; PLACE_BYTES]>> {
         let mut bytes = [0; PLACE_BYTES];
-        file.read_exact_at(&mut bytes, at).ok()?;
+        match file.read_exact_at(&mut bytes, at) {
+            Ok(()) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            // What a disk does not give back now may be whole: it is not gone.
+            Err(error) => Err(error),
+        }
+    };
+    let place = |bytes: [u8; PLACE_BYTES]| -> Option<Place> {
         let (text, rest) = std::str::from_utf8(&bytes).ok()?.split_once('\n')?;
         if checksum(text) != rest.trim_end() {
             return None;
         }
         serde_json::from_str(text).ok()
     };
-    let places = [place(0), place(PLACE_BYTES as u64)];
-    Ok(places.into_iter().flatten().max_by_key(|place| place.turn))
+    let places = [read(0)?, read(PLACE_BYTES as u64)?];
+    Ok(places.into_iter().flatten().filter_map(place).max_by_key(|place| place.turn))
 }
 
 fn checksum(text: &str) -> String {

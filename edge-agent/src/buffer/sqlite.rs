@@ -1,7 +1,7 @@
 //! The buffer's SQL: with its folder the only place that names rusqlite. SQLCipher, write-ahead
 //! log, every commit synced. Each function here runs within the writer's transaction.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,10 @@ pub(super) struct Sqlite {
     /// The mark outside of the file, where the buffer is bound by one.
     counter: RefCell<Option<Counter>>,
     room: room::Room,
+    key: Key,
+    quota: Quota,
+    /// Whether the connection takes nothing any more, whatever the disk gives back now.
+    is_spoilt: Cell<bool>,
     /// Held for as long as the connection: a second agent does not get it.
     _lock: File,
 }
@@ -145,7 +149,23 @@ impl Sqlite {
         let room = prepare(&connection, settings.quota).map_err(database("set itself up"))?;
         let nil = StreamId::from_uuid("00000000-0000-0000-0000-000000000000".parse().expect("nil"));
         let counter = RefCell::new(None);
-        Ok(Self { connection, path, stream: nil, counter, room, _lock: lock })
+        let (key, quota, is_spoilt) = (settings.key.clone(), settings.quota, Cell::new(false));
+        let stream = nil;
+        Ok(Self { connection, path, stream, counter, room, key, quota, is_spoilt, _lock: lock })
+    }
+
+    /// Replaces a connection that is spoilt. SQLite takes a read that failed within a transaction for a
+    /// damaged file, and writes by that connection no more, though the disk may give all back now.
+    pub(super) fn mend(&mut self) -> Result<(), BufferError> {
+        if !self.is_spoilt.get() {
+            return Ok(());
+        }
+        let connection = connect(&self.path, &self.key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        prove(&connection, &self.path)?;
+        self.room = prepare(&connection, self.quota).map_err(database("set itself up"))?;
+        self.connection = connection;
+        self.is_spoilt.set(false);
+        Ok(())
     }
 
     /// Runs work within a transaction: all of it is on the disk when this returns well.
@@ -158,6 +178,11 @@ impl Sqlite {
             self.connection.execute_batch("COMMIT").map_err(database("commit"))?;
             Ok(done)
         });
+        if let Err(BufferError::Database { source, .. }) = &done
+            && source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+        {
+            self.is_spoilt.set(true);
+        }
         if done.is_err() && !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK").map_err(database("roll back"))?;
         }

@@ -33,7 +33,7 @@ impl Writer {
         let reserve = Reserve::take(&path, reserve_bytes);
         let thread = std::thread::Builder::new()
             .name("buffer".to_owned())
-            .spawn(move || run(&sqlite, reserve, rx))
+            .spawn(move || run(sqlite, reserve, rx))
             .map_err(|source| BufferError::File { what: "start the writer of", path, source })?;
         Ok(Self { thread })
     }
@@ -102,7 +102,7 @@ fn open(settings: &Settings, binding: Option<&Binding>) -> Result<Sqlite, Buffer
     }
 }
 
-fn run(sqlite: &Sqlite, mut reserve: Reserve, mut rx: mpsc::Receiver<Order>) {
+fn run(mut sqlite: Sqlite, mut reserve: Reserve, mut rx: mpsc::Receiver<Order>) {
     while let Some(first) = rx.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP_MAX
@@ -113,8 +113,11 @@ fn run(sqlite: &Sqlite, mut reserve: Reserve, mut rx: mpsc::Receiver<Order>) {
         if reserve.restore(Instant::now()) {
             sqlite.squeeze(Squeezed::No);
         }
-        make_room(sqlite);
-        do_together(sqlite, &mut reserve, group);
+        if let Err(error) = sqlite.mend() {
+            tracing::error!(error = %shared::log::Chain(&error), "the buffer was not opened anew");
+        }
+        make_room(&sqlite);
+        do_together(&sqlite, &mut reserve, group);
         if let Err(error) = sqlite.bound_log() {
             tracing::warn!(error = %shared::log::Chain(&error), "the write-ahead log was not cut");
         }

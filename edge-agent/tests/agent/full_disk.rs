@@ -1,10 +1,12 @@
-//! A disk that fails at any write, once or until there is room again: the agent goes on, holds its sources
+//! A disk that fails at any write or read, once or until there is room again: the agent goes on, holds its sources
 //! back, and counts every receipt once. `CASES=n` tries every write of a short life, and n long ones.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::task::Poll;
 
+use fakes::wait;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use shared::receipt::Receipt;
@@ -40,6 +42,27 @@ async fn whichever_write_fails_once_the_agent_goes_on_and_counts_every_receipt_o
         let lives = together.iter().map(|&fault| short_life(&shim, fault));
         futures_of(lives.collect()).await;
     }
+}
+
+#[tokio::test]
+async fn whichever_read_fails_once_nothing_is_lost_and_the_buffer_is_believed() {
+    let Some(shim) = Shim::build("failing_disk.c") else { return };
+    let (calls, _) = second_life(&shim, Fault::default()).await;
+    assert!(calls > 30, "only {calls} reads were seen");
+    let every = std::env::var_os("CASES").is_some();
+    let mut random = dice();
+    let mut faults: Vec<Fault> = (1..=calls).map(|at| Fault { at, fails: 1, error: 5 }).collect();
+    while !every && faults.len() > CASES {
+        faults.swap_remove(random.random_range(0..faults.len()));
+    }
+    let (tried, mut ended) = (faults.len(), 0);
+    for together in faults.chunks(AT_ONCE) {
+        let lives = together.iter().map(|&fault| second_life(&shim, fault));
+        ended += futures_of(lives.collect()).await.into_iter().filter(|it| it.1).count();
+    }
+    println!(
+        "{calls} reads in a second life, {tried} fail, {ended} times the agent says so and ends"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +138,7 @@ async fn held_or_counted(world: &World, issued: &[Receipt]) -> Seen {
         let all = counted == (issued.len() as u64, cents(issued));
         if all { Ok(Seen::Counted) } else { Err(format!("{counted:?}")) }
     };
-    fakes::wait::until("a file is counted or held back", SOON, look).await.unwrap()
+    wait::until("a file is counted or held back", SOON, look).await.unwrap()
 }
 
 /// Hands over two hundred receipts.
@@ -188,6 +211,50 @@ async fn short_life(shim: &Shim, fault: Fault) -> i64 {
     calls
 }
 
+/// Lives on with a fault in what is read, on a buffer that has batches; returns how many reading calls
+/// there were, and whether the agent has ended for the fault: it says so then, and is started again as
+/// systemd does.
+async fn second_life(shim: &Shim, fault: Fault) -> (i64, bool) {
+    let world = World::new();
+    let days: Vec<Vec<Receipt>> = [1, 6].map(|first| day(first, first + 4)).to_vec();
+    let agent = world.agent().await;
+    world.drop_file("0.jsonl", lines(&days[0]));
+    world.until_summed(5, cents(&days[0])).await;
+    agent.kill();
+    let stream = world.inspector().unwrap().figures().unwrap().stream;
+    world.drop_file("1.jsonl", lines(&days[1]));
+    let mut environment = environment(shim, &world, fault);
+    environment.push(("DISK_CALLS", "read".to_owned()));
+    let mut agent = world.start_among(&environment);
+    let all = cents(days.iter().flatten());
+    let (mut has_ended, before) = (false, log(&world).len());
+    wait::until("all is counted", SOON, async || {
+        if !agent.is_running() {
+            assert!(!has_ended, "{fault:?}: it has ended twice: {}", log(&world));
+            assert!(log(&world)[before..].contains("rror"), "{fault:?}: it says nothing");
+            has_ended = true;
+            agent = world.start_among(&environment);
+        }
+        let sums = world.inspector().ok_or("no buffer")?.batch_sums();
+        let sums = sums.map_err(|error| error.to_string())?;
+        let seen = (sums.receipts, sums.total_cents);
+        if seen == (10, all) { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{fault:?}: {error}: {}", log(&world)));
+    let (calls, failed) = counted(&world);
+    assert!(fault.at == 0 || fault.at > calls || failed == 1, "{fault:?}: {failed} calls failed");
+    agent.kill();
+    check(&world, fault);
+    let now = world.inspector().unwrap().figures().unwrap().stream;
+    assert_eq!(now, stream, "{fault:?}: it is the same buffer: {}", log(&world));
+    (calls, has_ended)
+}
+
+fn log(world: &World) -> String {
+    std::fs::read_to_string(world.path("log")).unwrap()
+}
+
 /// Starts an agent with nothing to do; returns how many writing calls that takes.
 async fn start_alone(shim: &Shim) -> i64 {
     let world = World::new();
@@ -223,7 +290,7 @@ async fn full_for_a_while(shim: &Shim, fault: Fault) {
         let (_, failed) = counted(&world);
         if failed > 5 { Ok(()) } else { Err(format!("{failed} calls failed; {sources:?}")) }
     };
-    fakes::wait::until("the disk has refused several writes", SOON, held).await.unwrap();
+    wait::until("the disk has refused several writes", SOON, held).await.unwrap();
     assert!(agent.is_running(), "{fault:?}: the agent has ended");
     assert!(world.path("tills").join("late.jsonl").exists(), "the file stays");
     std::fs::write(room(&world), "").unwrap();
@@ -275,14 +342,22 @@ fn cents<'a>(receipts: impl IntoIterator<Item = &'a Receipt>) -> i64 {
     receipts.into_iter().map(|receipt| receipt.total_cents.0).sum()
 }
 
-/// Waits for all.
-async fn futures_of<F: Future>(lives: Vec<F>) {
+/// Waits for all; returns what they have come to, in no order.
+async fn futures_of<F: Future>(lives: Vec<F>) -> Vec<F::Output> {
     let mut lives: Vec<_> = lives.into_iter().map(Box::pin).collect();
+    let mut ended = Vec::new();
     std::future::poll_fn(|context| {
-        lives.retain_mut(|life| life.as_mut().poll(context).is_pending());
-        if lives.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        lives.retain_mut(|life| match life.as_mut().poll(context) {
+            Poll::Ready(output) => {
+                ended.push(output);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if lives.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+    ended
 }
 
 /// Returns what an agent's environment needs. Its log is no part of the disk that fails.
