@@ -166,7 +166,7 @@ impl Report {
             Kind::KeptSums => self.article_days.len(),
             Kind::Records => self.faults.len(),
             Kind::Digests => self.digests.differing,
-            Kind::Closings => self.closings.differing + self.closings.faults.len(),
+            Kind::Closings => self.closings.compared.differing + self.closings.faults.len(),
             Kind::ReceiptNumbers => self.receipt_numbers.len(),
         }
     }

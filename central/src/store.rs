@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod closings;
+pub mod compared;
 mod days;
 pub mod dead_letters;
 pub mod delivered;

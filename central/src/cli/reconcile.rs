@@ -86,24 +86,22 @@ fn write(report: &Report) -> std::io::Result<()> {
 
 fn write_tills(report: &Report) -> std::io::Result<()> {
     let digests = &report.digests;
-    if digests.equal + digests.undecided + digests.differing > 0 {
+    if !digests.is_empty() {
         out::line(format_args!(
             "{} days of tills equal what their agents have counted, {} differ, {} lack batches",
             digests.equal, digests.differing, digests.undecided
         ))?;
     }
     digests.differences.iter().try_for_each(out::line)?;
-    let closings = &report.closings;
-    if closings.equal + closings.undecided + closings.differing > 0 {
+    let closings = &report.closings.compared;
+    if !closings.is_empty() {
         out::line(format_args!(
             "{} closings of tills equal their receipts, {} differ, {} cannot be compared to the cent",
             closings.equal, closings.differing, closings.undecided
         ))?;
     }
-    for difference in &closings.differences {
-        out::line(difference)?;
-    }
-    closings.faults.iter().try_for_each(out::line)?;
+    closings.differences.iter().try_for_each(out::line)?;
+    report.closings.faults.iter().try_for_each(out::line)?;
     report.receipt_numbers.iter().try_for_each(out::line)
 }
 

@@ -119,7 +119,7 @@ fn tell(status: &Status, report: &Report) {
     for one in &report.digests.differences {
         tracing::error!(difference = %one, "an agent has counted otherwise");
     }
-    for one in &report.closings.differences {
+    for one in &report.closings.compared.differences {
         tracing::error!(difference = %one, "a closing differs");
     }
     for one in &report.closings.faults {

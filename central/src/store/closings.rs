@@ -6,12 +6,10 @@ use chrono::NaiveDate;
 use shared::time::BusinessDay;
 use tokio_postgres::Row;
 
+use super::compared::{Compared, DIFFERENCES_MAX};
 use super::totals::parameters;
 use super::{Store, StoreError};
 use crate::figures::Scope;
-
-/// Differences that one comparison tells at most.
-const DIFFERENCES_MAX: usize = 20;
 
 /// The widest step between two closings that a missing one explains.
 const HOLE_MOST: i32 = 10;
@@ -45,17 +43,12 @@ pub struct ClosingDifference {
     pub rows_cents: i64,
 }
 
-/// Every closing in scope, compared.
+/// Every closing in scope, compared; undecided are those that cannot be compared to the cent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Closings {
-    /// Those that equal their rows.
-    pub equal: usize,
-    /// Those that cannot be compared to the cent.
-    pub undecided: usize,
-    /// How many differ.
-    pub differing: usize,
-    /// The first that differ.
-    pub differences: Vec<ClosingDifference>,
+    /// How they compare with their rows.
+    #[serde(flatten)]
+    pub compared: Compared<ClosingDifference>,
     /// Closings that are missing between two others, or that close what another one closed.
     pub faults: Vec<ClosingFault>,
 }
@@ -201,11 +194,7 @@ impl Store {
 impl Closings {
     /// Adds what another comparison found.
     pub(crate) fn join(&mut self, other: Self) {
-        self.equal += other.equal;
-        self.undecided += other.undecided;
-        self.differing += other.differing;
-        self.differences.extend(other.differences);
-        self.differences.truncate(DIFFERENCES_MAX);
+        self.compared.join(other.compared);
         self.faults.extend(other.faults);
         self.faults.truncate(DIFFERENCES_MAX);
     }
@@ -213,14 +202,9 @@ impl Closings {
     fn add(&mut self, row: &Row) {
         let (said, summed): (i64, i64) = (row.get("total_cents"), row.get("rows_cents"));
         match compare(said, summed, row.get("decided")) {
-            Comparison::Equal => self.equal += 1,
-            Comparison::Undecided => self.undecided += 1,
-            Comparison::Differs => {
-                self.differing += 1;
-                if self.differences.len() < DIFFERENCES_MAX {
-                    self.differences.push(difference(row));
-                }
-            }
+            Comparison::Equal => self.compared.equal += 1,
+            Comparison::Undecided => self.compared.undecided += 1,
+            Comparison::Differs => self.compared.differ(difference(row)),
         }
     }
 }

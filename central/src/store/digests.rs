@@ -12,12 +12,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::compared::Compared;
 use super::totals::parameters;
 use super::{Store, StoreError};
 use crate::figures::Scope;
-
-/// Differences that one comparison tells at most.
-const DIFFERENCES_MAX: usize = 20;
 
 /// What is counted of a day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -53,18 +51,9 @@ pub struct DigestDifference {
     pub rows: Counted,
 }
 
-/// Every sum of a day in scope, compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Digests {
-    /// Those that equal their rows.
-    pub equal: usize,
-    /// Those of which batches are missing, set aside or given up, or whose difference was lost.
-    pub undecided: usize,
-    /// How many differ.
-    pub differing: usize,
-    /// The first that differ.
-    pub differences: Vec<DigestDifference>,
-}
+/// Every sum of a day in scope, compared; undecided are those of which batches are missing, set aside
+/// or given up, or whose difference was lost.
+pub type Digests = Compared<DigestDifference>;
 
 impl std::fmt::Display for DigestDifference {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -129,40 +118,14 @@ impl Store {
         while let Some(row) = rows.try_next().await.map_err(&failed)? {
             let next = Day::of(&row);
             if open.as_ref().is_none_or(|day| !day.is(&next)) {
-                open.replace(next).into_iter().for_each(|day| digests.add(day));
+                open.replace(next).into_iter().for_each(|day| day.tell(&mut digests));
             }
             if let Some(day) = &mut open {
                 day.add(&row);
             }
         }
-        open.into_iter().for_each(|day| digests.add(day));
+        open.into_iter().for_each(|day| day.tell(&mut digests));
         Ok(digests)
-    }
-}
-
-impl Digests {
-    fn add(&mut self, day: Day) {
-        let (agent, rows) = (day.found.agent, day.found.rows);
-        let lost = (agent.receipts - rows.receipts, agent.cents - rows.cents);
-        if agent == rows {
-            self.equal += 1;
-        } else if !day.whole || (lost == day.lost && lost != (0, 0)) {
-            self.undecided += 1;
-        } else {
-            self.differing += 1;
-            if self.differences.len() < DIFFERENCES_MAX {
-                self.differences.push(day.found);
-            }
-        }
-    }
-
-    /// Adds what another comparison found.
-    pub(crate) fn join(&mut self, other: Self) {
-        self.equal += other.equal;
-        self.undecided += other.undecided;
-        self.differing += other.differing;
-        self.differences.extend(other.differences);
-        self.differences.truncate(DIFFERENCES_MAX);
     }
 }
 
@@ -202,6 +165,19 @@ impl Day {
             )
         };
         self.found.store == other.found.store && key(self) == key(other)
+    }
+
+    /// Adds how the day compares, once all its rows are in.
+    fn tell(self, digests: &mut Digests) {
+        let (agent, rows) = (self.found.agent, self.found.rows);
+        let lost = (agent.receipts - rows.receipts, agent.cents - rows.cents);
+        if agent == rows {
+            digests.equal += 1;
+        } else if !self.whole || (lost == self.lost && lost != (0, 0)) {
+            digests.undecided += 1;
+        } else {
+            digests.differ(self.found);
+        }
     }
 
     /// Adds a row of a minute, where there is one.

@@ -1,7 +1,8 @@
 //! What tills said at their closings and the numbers of their receipts, beside the rows.
 
 use central::figures::Scope;
-use central::store::closings::Closings;
+use central::store::closings::ClosingDifference;
+use central::store::compared::Compared;
 use central::store::numbers::NumberFault;
 
 use crate::lake_world::World;
@@ -148,6 +149,6 @@ async fn numbers(world: &World) -> Vec<(NumberFault, i64, i64)> {
     found.iter().map(|one| (one.fault, one.first, one.last)).collect()
 }
 
-async fn closings(world: &World) -> Closings {
-    world.store.compare_closings(&Scope::default()).await.unwrap()
+async fn closings(world: &World) -> Compared<ClosingDifference> {
+    world.store.compare_closings(&Scope::default()).await.unwrap().compared
 }

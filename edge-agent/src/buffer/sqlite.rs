@@ -117,12 +117,9 @@ impl Sqlite {
         }
         prove_before_writing(&path, &settings.key)?;
         let mut sqlite = Self::on(path, settings, lock)?;
-        sqlite.renew_tables()?;
+        sqlite.renew_tables(settings.now)?;
         sqlite.stream = parsed(&sqlite.meta("stream")?.unwrap_or_default())?;
         sqlite.bind(settings, binding, before)?;
-        if !sqlite.has_day_digests()? {
-            sqlite.in_transaction(|| sqlite.add_day_digests(settings.now))?;
-        }
         Ok(sqlite)
     }
 
@@ -147,10 +144,10 @@ impl Sqlite {
         let connection = connect(&path, &settings.key, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         write_ahead(&connection)?;
         let room = prepare(&connection, settings.quota).map_err(database("set itself up"))?;
-        let nil = StreamId::from_uuid("00000000-0000-0000-0000-000000000000".parse().expect("nil"));
+        let stream =
+            StreamId::from_uuid("00000000-0000-0000-0000-000000000000".parse().expect("nil"));
         let counter = RefCell::new(None);
         let (key, quota, is_spoilt) = (settings.key.clone(), settings.quota, Cell::new(false));
-        let stream = nil;
         Ok(Self { connection, path, stream, counter, room, key, quota, is_spoilt, _lock: lock })
     }
 

@@ -19,6 +19,7 @@ use shared::receipt::Receipt;
 use shared::time::Timestamp;
 use tempfile::TempDir;
 
+use crate::older_tables::BACK_TO_1;
 use crate::world::{receipt, unlocked};
 
 #[tokio::test]
@@ -145,47 +146,35 @@ async fn a_batch_that_is_given_up_is_taken_out_of_the_sum() {
 
 #[tokio::test]
 async fn a_new_stream_counts_what_waits_and_nothing_else() {
-    let folder = TempDir::new().unwrap();
-    let (buffer, writer) = open(folder.path());
-    take(&buffer, vec![on("2026-03-02", "3", 1, 100)]).await;
-    close_all(&buffer, "2026-03-02T20:00:00Z").await;
-    take(&buffer, vec![on("2026-03-02", "3", 2, 20)]).await;
-    drop(buffer);
-    writer.join();
+    let folder = half_sent().await;
     let (own, bound) = (settings(folder.path()), binding(folder.path()));
     unlocked(|| renew(&own, &bound, Unbound::RolledBack));
-    let (buffer, _writer) = open(folder.path());
-    close_all(&buffer, "2026-03-05T20:00:00Z").await;
-    let all = batches(&buffer).await;
-    assert_eq!(told(&all), ["3 2026-03-02 1 receipts 20"]);
-    assert_eq!(exact(&all), 1);
+    tells(&folder, "3 2026-03-02 1 receipts 20").await;
 }
 
 #[tokio::test]
 async fn a_repaired_buffer_goes_on_counting_or_begins_anew() {
-    for damaged in [false, true] {
-        let folder = TempDir::new().unwrap();
-        let (buffer, writer) = open(folder.path());
-        take(&buffer, vec![on("2026-03-02", "3", 1, 100)]).await;
-        close_all(&buffer, "2026-03-02T20:00:00Z").await;
-        take(&buffer, vec![on("2026-03-02", "3", 2, 20)]).await;
-        drop(buffer);
-        writer.join();
+    for (damaged, expected) in
+        [(false, "3 2026-03-02 2 receipts 120"), (true, "3 2026-03-02 1 receipts 20")]
+    {
+        let folder = half_sent().await;
         if damaged {
             lose_the_sums(&folder.path().join("buffer.db"));
         }
         unlocked(|| repair(&settings(folder.path()), &binding(folder.path())));
-        let (buffer, _writer) = open(folder.path());
-        close_all(&buffer, "2026-03-05T20:00:00Z").await;
-        let all = batches(&buffer).await;
-        let (count, cents) = if damaged { (1, 20) } else { (2, 120) };
-        assert_eq!(told(&all), [format!("3 2026-03-02 {count} receipts {cents}")]);
-        assert_eq!(exact(&all), 1);
+        tells(&folder, expected).await;
     }
 }
 
 #[tokio::test]
 async fn a_buffer_from_before_there_were_sums_gets_them() {
+    let folder = half_sent().await;
+    connect(&folder.path().join("buffer.db")).execute_batch(BACK_TO_1).unwrap();
+    tells(&folder, "3 2026-03-02 1 receipts 20").await;
+}
+
+/// Makes a buffer with one receipt of a day in a batch, and one that waits.
+async fn half_sent() -> TempDir {
     let folder = TempDir::new().unwrap();
     let (buffer, writer) = open(folder.path());
     take(&buffer, vec![on("2026-03-02", "3", 1, 100)]).await;
@@ -193,11 +182,15 @@ async fn a_buffer_from_before_there_were_sums_gets_them() {
     take(&buffer, vec![on("2026-03-02", "3", 2, 20)]).await;
     drop(buffer);
     writer.join();
-    connect(&folder.path().join("buffer.db")).execute_batch("DROP TABLE day_digest").unwrap();
+    folder
+}
+
+/// Closes what waits once the day is over, and proves what is told of it then.
+async fn tells(folder: &TempDir, expected: &str) {
     let (buffer, _writer) = open(folder.path());
     close_all(&buffer, "2026-03-05T20:00:00Z").await;
     let all = batches(&buffer).await;
-    assert_eq!(told(&all), ["3 2026-03-02 1 receipts 20"]);
+    assert_eq!(told(&all), [expected]);
     assert_eq!(exact(&all), 1);
 }
 

@@ -13,7 +13,10 @@ use tempfile::TempDir;
 use crate::repair::{binding, connect, fill, key, settings};
 
 /// What makes the present tables those of version 1, as they were.
-const BACK_TO_1: &str = "
+pub(crate) const BACK_TO_1: &str = "
+    DROP TABLE day_digest;
+    DROP INDEX open_minute_slot;
+    CREATE INDEX open_minute_slot ON open_minute (minute, business_day);
     ALTER TABLE outbox ADD COLUMN acked_at TEXT;
     UPDATE outbox SET acked_at =
         (SELECT acked_at FROM delivered WHERE delivered.sequence = outbox.sequence);
@@ -100,11 +103,12 @@ fn found(error: &BufferError) -> &str {
     found
 }
 
-/// Returns what each table and index is made of.
+/// Returns what each table and each index is made of.
 fn tables(connection: &Connection) -> Vec<(String, String)> {
     let sql = "SELECT t.name, group_concat(c.name || c.type || c.\"notnull\" || c.pk) \
-               FROM sqlite_master AS t JOIN pragma_table_xinfo(t.name) AS c \
-               GROUP BY t.name ORDER BY t.name";
+               FROM sqlite_master AS t JOIN pragma_table_xinfo(t.name) AS c GROUP BY t.name \
+               UNION ALL SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> '' \
+               ORDER BY 1";
     let mut statement = connection.prepare(sql).unwrap();
     let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     found.map(Result::unwrap).collect()

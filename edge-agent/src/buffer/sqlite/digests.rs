@@ -10,13 +10,10 @@ use shared::receipt::Receipt;
 use shared::time::{BusinessDay, Timestamp};
 
 use super::outbox::sequence_of;
-use super::{SCHEMA, Sqlite, database, from_json, meta, parsed};
+use super::{Sqlite, database, from_json, meta, parsed};
 use crate::aggregate::fold::Corrected;
 use crate::aggregate::open::Slot;
 use crate::buffer::BufferError;
-
-/// Where the schema's part for these sums begins: it is the last one.
-const OWN_PART: &str = "CREATE TABLE day_digest";
 
 /// Sums that one batch tells; more wait for the next.
 const DIGESTS_MAX: u32 = 32;
@@ -45,21 +42,6 @@ struct Sum {
 }
 
 impl Sqlite {
-    /// Tells whether the buffer has a table for sums: one of an earlier release has none.
-    pub(super) fn has_day_digests(&self) -> Result<bool, BufferError> {
-        let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'day_digest'";
-        self.one::<i64>(sql, &[]).map(|count| count > 0)
-    }
-
-    /// Gives the buffer a table for sums, and counts what waits.
-    pub(super) fn add_day_digests(&self, at: Timestamp) -> Result<(), BufferError> {
-        let (_, of_days) = SCHEMA.split_once(OWN_PART).expect("the schema has this part");
-        self.connection
-            .execute_batch(&format!("{OWN_PART}{of_days}"))
-            .map_err(database("make its tables"))?;
-        begin_anew(&self.connection, at)
-    }
-
     /// Counts a receipt under the name that its batch will give it.
     pub(super) fn count_in_day(
         &self,
