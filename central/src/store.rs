@@ -57,7 +57,7 @@ pub enum StoreError {
     #[error("cannot connect to Postgres")]
     Connect(#[source] PoolError),
     /// A statement failed.
-    #[error("Postgres did not {what}")]
+    #[error("Postgres did not {what}{}", advice(source))]
     Statement {
         /// What was asked.
         what: &'static str,
@@ -97,6 +97,17 @@ impl StoreError {
         let Self::Statement { source, .. } = self else { return None };
         let error = source.as_db_error()?;
         Some(format!("SQLSTATE {}: {}", error.code().code(), error.message()))
+    }
+}
+
+/// Returns what to do where the tables are not those of this release.
+fn advice(error: &tokio_postgres::Error) -> &'static str {
+    let missing =
+        [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_SCHEMA_NAME];
+    if error.code().is_some_and(|code| missing.contains(code)) {
+        " (its tables are not those of this release: run `central migrate`)"
+    } else {
+        ""
     }
 }
 
