@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::buffer::{Buffer, BufferError, Outgoing};
 
+mod ahead;
 mod identity;
 mod kafka;
 mod notes;
@@ -23,6 +24,7 @@ mod pace;
 mod pair;
 mod statuses;
 
+use ahead::Ahead;
 pub use identity::{CertificateStatus, Identity, Watcher};
 pub use kafka::{KafkaFault, Settings};
 use kafka::{Outcome, Producer, Report};
@@ -37,9 +39,6 @@ const IN_FLIGHT_MAX: usize = 500;
 
 /// Bytes of bodies on their way, beside one batch that may be larger.
 const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
-
-/// Bytes of batches read from the buffer at once, beside one that may be larger.
-const READ_BYTES_MAX: usize = 256 << 10;
 
 /// How often delivery reports are fetched while some are due; they add this to the latency.
 const REPORT_PAUSE: Duration = Duration::from_millis(10);
@@ -131,6 +130,7 @@ struct Window {
     in_flight: BTreeMap<Sequence, usize>,
     bytes: usize,
     last: Option<Sequence>,
+    ahead: Ahead,
     /// What was delivered and is not noted yet.
     notes: Notes,
     /// When something went out, or was confirmed, last.
@@ -146,6 +146,7 @@ impl Window {
             in_flight: BTreeMap::new(),
             bytes: 0,
             last: None,
+            ahead: Ahead::default(),
             notes: Notes::default(),
             heard: None,
             alone_to,
@@ -272,7 +273,7 @@ impl Shipper {
             self.cut.mark_unchanged();
             if window.is_idle() && self.resent.has_changed().unwrap_or(false) {
                 self.resent.mark_unchanged();
-                window.last = None;
+                (window.last, window.ahead) = (None, Ahead::default());
             }
             window.statuses.send(&producer);
             self.fill(&producer, window, (&mut pace, began)).await?;
@@ -308,26 +309,21 @@ impl Shipper {
         (pace, began): (&mut Pace, Instant),
     ) -> Result<(), SessionEnd> {
         while window.has_room() && pace.wait(began.elapsed()).is_zero() {
-            let batches = self.buffer.waiting(window.last, READ_BYTES_MAX).await;
-            let batches = batches.map_err(SessionEnd::Buffer)?;
-            if batches.is_empty() {
-                return Ok(());
-            }
-            for batch in &batches {
-                if !window.has_room() || !pace.wait(began.elapsed()).is_zero() {
+            let batch = window.ahead.next(&self.buffer).await.map_err(SessionEnd::Buffer)?;
+            let Some(batch) = batch else { return Ok(()) };
+            match producer.send(&batch) {
+                Ok(()) => {
+                    pace.spend(batch.body.len(), began.elapsed());
+                    window.add(&batch);
+                }
+                Err(fault) if fault.is_full() => {
+                    window.ahead.put_back(batch);
                     return Ok(());
                 }
-                match producer.send(batch) {
-                    Ok(()) => {
-                        pace.spend(batch.body.len(), began.elapsed());
-                        window.add(batch);
-                    }
-                    Err(fault) if fault.is_full() => return Ok(()),
-                    Err(fault) if fault.is_final() => {
-                        return Err(SessionEnd::Refused(batch.sequence, fault));
-                    }
-                    Err(fault) => return Err(SessionEnd::Unconfirmed(fault)),
+                Err(fault) if fault.is_final() => {
+                    return Err(SessionEnd::Refused(batch.sequence, fault));
                 }
+                Err(fault) => return Err(SessionEnd::Unconfirmed(fault)),
             }
         }
         Ok(())

@@ -27,7 +27,7 @@ use crate::{inputs, process};
 /// Receipts of the backlog, twenty-five a minute.
 const RECEIPTS: usize = 40_000;
 /// Rounds of each way, in turns; the first warms the broker up and does not count.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 /// How often it is looked whether all is delivered.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long the bare producer may take for what is left at the end.
