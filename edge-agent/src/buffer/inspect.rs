@@ -10,6 +10,7 @@ use serde::Serialize;
 use shared::ids::TillId;
 use shared::time::Minute;
 
+mod days;
 mod verify;
 
 pub use verify::Verdict;

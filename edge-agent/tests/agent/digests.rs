@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use edge_agent::aggregate::open::Slot;
+use edge_agent::buffer::inspect::Inspector;
 use edge_agent::buffer::renew::renew;
 use edge_agent::buffer::repair::repair;
 use edge_agent::buffer::{
@@ -171,6 +172,38 @@ async fn a_buffer_from_before_there_were_sums_gets_them() {
     let folder = half_sent().await;
     connect(&folder.path().join("buffer.db")).execute_batch(BACK_TO_1).unwrap();
     tells(&folder, "3 2026-03-02 1 receipts 20").await;
+}
+
+#[tokio::test]
+async fn verify_holds_the_sums_of_days_against_what_they_speak_of() {
+    let folder = TempDir::new().unwrap();
+    let (buffer, writer) = open(folder.path());
+    let version =
+        |version, cents| Receipt { version: Some(version), ..on("2026-03-02", "3", 7, cents) };
+    take(&buffer, vec![version(1, 100), on("2026-03-02", "4", 1, 7)]).await;
+    close_all(&buffer, "2026-03-02T20:00:00Z").await;
+    take(&buffer, vec![version(2, 130), on("2026-03-02", "4", 2, 9)]).await;
+    take_as(&buffer, vec![on("2026-03-03", "4", 1, 11)], Sharing::Alone).await;
+    drop(buffer);
+    writer.join();
+    let path = folder.path().join("buffer.db");
+    let faults = || {
+        let inspector = Inspector::open(&path, &settings(folder.path()).key);
+        inspector.unwrap().verify().unwrap().faults
+    };
+    assert!(faults().is_empty(), "open receipts and corrections are in the sums");
+    for change in ["cents = cents + 1", "receipts = receipts - 1", "keys = zeroblob(32)"] {
+        for (till, day) in [("3", "2026-03-02"), ("4", "2026-03-02"), ("4", "2026-03-03")] {
+            let whole = std::fs::read(&path).unwrap();
+            let place = format!("WHERE till = '{till}' AND business_day = '{day}'");
+            let sql = format!("UPDATE day_digest SET {change} {place}");
+            assert_eq!(connect(&path).execute(&sql, []).unwrap(), 1);
+            let told = format!("the sum of till {till} on {day} is not what its batches hold");
+            assert_eq!(faults(), [told], "{change}");
+            std::fs::write(&path, whole).unwrap();
+        }
+    }
+    assert!(faults().is_empty());
 }
 
 /// Makes a buffer with one receipt of a day in a batch, and one that waits.

@@ -1,11 +1,13 @@
 //! Is the buffer whole? Every page by its checksum and structure, every reference, every sequence, and
-//! every batch's figures against its bytes. Read-only, in short transactions.
+//! every batch's figures against its bytes, and every day's sum against its batches. Read-only, in short
+//! transactions.
 
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use shared::minute::StoreMinute;
 use shared::ranges::Ranges;
 
+use super::days::Days;
 use super::{InspectError, Inspector};
 use crate::buffer::BufferError;
 use crate::buffer::sqlite::{database, meta, rows};
@@ -156,8 +158,9 @@ pub(in crate::buffer) fn abandoned(connection: &Connection) -> Result<Ranges, Bu
     Ok(found)
 }
 
-/// Every batch is readable, and its columns say what its bytes hold.
+/// Every batch is readable, its columns say what its bytes hold, and so does the sum of its day.
 fn batches(connection: &Connection, verdict: &mut Verdict) -> Result<(), BufferError> {
+    let mut days = Days::of(connection)?;
     let sql = "SELECT sequence, body, receipts, total_cents FROM outbox \
                WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
     let read = |row: &Row<'_>| {
@@ -167,17 +170,26 @@ fn batches(connection: &Connection, verdict: &mut Verdict) -> Result<(), BufferE
     let mut after = 0;
     loop {
         let part = rows(connection, sql, params![after, BATCHES_AT_ONCE], read)?;
-        let Some(last) = part.last().map(|row| row.0) else { return Ok(()) };
+        let Some(last) = part.last().map(|row| row.0) else { break };
         for (sequence, body, receipts, cents) in part {
             verdict.batches += 1;
             match serde_json::from_slice::<StoreMinute>(&body) {
-                Ok(batch) if sums(&batch) == (i128::from(receipts), i128::from(cents)) => {}
-                Ok(_) => verdict.fault(format!("batch {sequence}: its sums are not its bytes'")),
+                Ok(batch) => {
+                    if sums(&batch) != (i128::from(receipts), i128::from(cents)) {
+                        verdict.fault(format!("batch {sequence}: its sums are not its bytes'"));
+                    }
+                    days.add(&batch);
+                }
                 Err(error) => verdict.fault(format!("batch {sequence} is not readable: {error}")),
             }
         }
         after = last;
     }
+    for told in days.wrong(connection)? {
+        let (till, day) = (&told.till, told.business_day);
+        verdict.fault(format!("the sum of till {till} on {day} is not what its batches hold"));
+    }
+    Ok(())
 }
 
 /// Returns a batch's receipts and their total.

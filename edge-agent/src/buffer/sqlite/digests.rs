@@ -10,7 +10,7 @@ use shared::receipt::Receipt;
 use shared::time::{BusinessDay, Timestamp};
 
 use super::outbox::sequence_of;
-use super::{Sqlite, database, from_json, meta, parsed};
+use super::{Sqlite, database, from_json, meta, parsed, rows};
 use crate::aggregate::fold::Corrected;
 use crate::aggregate::open::Slot;
 use crate::buffer::BufferError;
@@ -131,6 +131,13 @@ impl Sqlite {
     }
 }
 
+/// Returns all sums as they stand.
+pub(in crate::buffer) fn digests(connection: &Connection) -> Result<Vec<DayDigest>, BufferError> {
+    let sql = "SELECT till, series, business_day, first_sequence, receipts, cents, keys FROM \
+               day_digest";
+    rows(connection, sql, &[], digest_row)?.into_iter().map(digest).collect()
+}
+
 /// Begins all sums anew with what waits in open minutes, within the caller's transaction: after this
 /// the sums say nothing of batches that were cut.
 pub(in crate::buffer) fn begin_anew(
@@ -142,8 +149,8 @@ pub(in crate::buffer) fn begin_anew(
     let sql = "SELECT kind, business_day, body FROM open_minute \
                WHERE kind IN ('receipt', 'correction') ORDER BY id";
     let mut statement = connection.prepare(sql).map_err(&failed)?;
-    let mut rows = statement.query([]).map_err(&failed)?;
-    while let Some(row) = rows.next().map_err(&failed)? {
+    let mut open = statement.query([]).map_err(&failed)?;
+    while let Some(row) = open.next().map_err(&failed)? {
         let [kind, day, body]: [String; 3] = [
             row.get(0).map_err(&failed)?,
             row.get(1).map_err(&failed)?,
