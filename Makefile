@@ -1,6 +1,6 @@
 # The commands of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo faults judge large planted poison
+.PHONY: help setup build test fuzz bench late fulldisk outages crash flips beside demo clean-demo faults judge large planted poison dbdown footprint
 DEMO_MINUTES ?= 60
 SECONDS ?= 60
 SEEDS ?= 200
@@ -12,6 +12,8 @@ MEGABYTES ?= 1024
 RECORDS ?= 10000
 DAYS ?= 30
 RUNS ?= 200
+MINUTES ?= 30
+BACKLOG_DAYS ?= 77
 
 help: ## lists the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -44,6 +46,10 @@ beside: setup ## HOURS=n simulated hours of an agent beside every inspection, an
 bench: setup ## the agent beside the libraries under it, as one table; PARTS="formats memory aggregate buffer drain process"
 	@cargo bench --locked -p edge-agent --bench agent -- $(PARTS)
 
+footprint: setup ## what the shipped build takes: a day of 13,000 lines (half an hour), BACKLOG_DAYS=77 at once (a million)
+	@FOOTPRINT=real BACKLOG_DAYS=$(BACKLOG_DAYS) cargo test --locked --release -p edge-agent --test agent -- \
+		footprint:: backlog:: --nocapture --test-threads=1
+
 large: setup ## how long a buffer of MEGABYTES=n takes to be verified and repaired
 	@MEGABYTES=$(MEGABYTES) cargo test --locked --release -p edge-agent --test agent large:: -- --nocapture
 
@@ -58,6 +64,9 @@ judge: setup ## the centre's judge against INPUTS=n damaged records
 
 poison: setup ## what one bad record among RECORDS=10000 costs its neighbours
 	@RECORDS=$(RECORDS) cargo test --locked --workspace --test service poison -- --nocapture
+
+dbdown: setup ## MINUTES=n without Postgres while records come: none becomes a dead letter
+	@OUTAGE_MINUTES=$(MINUTES) cargo test --locked --workspace --test service a_cut_line -- --nocapture
 
 planted: setup ## one error at each of seven places, and DAYS=30 days without any: what finds it, where, how fast
 	@DAYS=$(DAYS) cargo test --locked --workspace --test service planted -- --nocapture

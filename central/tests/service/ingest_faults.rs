@@ -9,8 +9,12 @@ use fakes::link::Link;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::{Instant, sleep};
 
 use crate::ingest_world::{Running, SOON, World, ask, now, producer_settings, until_ready_says};
+
+/// How often a store sells while an outage lasts.
+const RECORD_PAUSE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_line_to_postgres_holds_everything_up_and_loses_nothing() {
@@ -25,14 +29,29 @@ async fn a_cut_line_to_postgres_holds_everything_up_and_loses_nothing() {
     link.cut();
     world.send_all("10", 6..=20).await;
     until_ready_says(&config, "postgres").await;
+    let last = sell_through_an_outage(&world, 20).await;
     link.heal().await;
-    world.until_judged(20).await;
+    world.until_judged(last.cast_signed()).await;
     until_ready_says(&config, "200 OK").await;
-    let accepted: Vec<_> = (1..=20).map(|sequence| world.batch("10", sequence)).collect();
+    let accepted: Vec<_> = (1..=last).map(|sequence| world.batch("10", sequence)).collect();
     world.assert_exactly(&accepted).await;
     let letters = world.number("SELECT count(*) FROM dead_letter").await;
     assert_eq!(letters, 0, "an outage is nobody's bad record");
+    println!("{last} records, {letters} dead letters");
     running.stop().await;
+}
+
+/// Lets an outage last as many minutes as are asked for, none in an ordinary run, while a store sells;
+/// returns the last sequence.
+async fn sell_through_an_outage(world: &World, mut last: u64) -> u64 {
+    let minutes = std::env::var("OUTAGE_MINUTES").map_or(0, |text| text.parse().unwrap());
+    let until = Instant::now() + Duration::from_secs(60 * minutes);
+    while Instant::now() < until {
+        last += 1;
+        world.send_all("10", last..=last).await;
+        sleep(RECORD_PAUSE).await;
+    }
+    last
 }
 
 #[tokio::test(flavor = "multi_thread")]
