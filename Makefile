@@ -53,7 +53,8 @@ footprint: setup ## what the shipped build takes: a day of 13,000 lines (half an
 large: setup ## how long a buffer of MEGABYTES=n takes to be verified and repaired
 	@MEGABYTES=$(MEGABYTES) cargo test --locked --release -p edge-agent --test agent large:: -- --nocapture
 
-fulldisk: setup ## every write of the agent fails once, full disks and small quotas, CASES=n of each
+fulldisk: CASES = 100
+fulldisk: setup ## every write of the agent fails once, full disks and small quotas, CASES=100 of each
 	@CASES=$(CASES) cargo test --locked -p edge-agent --test agent -- full_disk:: quota:: --nocapture
 
 crash: setup ## every state that a power cut may leave of a recorded agent, CASES=n of them; SEED=n draws the same cuts
