@@ -151,6 +151,18 @@ impl Run {
         judged.await.unwrap_or_else(|late| panic!("{late}: {}", self.centre.tail()));
     }
 
+    /// Waits until Postgres holds so many receipts.
+    pub(super) async fn until_counted(&self, receipts: u64) {
+        let sql = "SELECT coalesce(sum(receipt_count), 0)::bigint FROM v1.tills";
+        let counted = wait::until("the receipts count", EXACT_WITHIN, async || {
+            match self.world.number(sql).await.unsigned_abs() {
+                seen if seen == receipts => Ok(()),
+                seen => Err(format!("{seen} of {receipts} count")),
+            }
+        });
+        counted.await.unwrap_or_else(|late| panic!("{late}: {}", self.centre.tail()));
+    }
+
     /// Waits until Postgres and the lake hold what the truth says, and nothing else.
     pub(super) async fn until_exact(&self) {
         self.until_agree(true).await;
