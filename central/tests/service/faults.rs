@@ -8,9 +8,11 @@ mod centre;
 mod draw;
 mod fault;
 mod gate;
+mod operator;
 mod run;
 mod scenarios;
 mod shop;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};

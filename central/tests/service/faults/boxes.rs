@@ -3,16 +3,14 @@
 //! aside with one alarm, and the way on that the runbooks tell ends where truth, Postgres and the lake
 //! are equal and nothing counts twice.
 
-use std::collections::BTreeMap;
-
 use fakes::stack::Stack;
-use fakes::wait;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::operator::refused;
 use super::run::Run;
 use super::shop::{Mark, Shop, ShopBox};
-use crate::ingest_world::{SOON, World};
+use crate::ingest_world::World;
 
 /// More than open a store's breaker, were they taken for bad ones.
 const MANY: u64 = 25;
@@ -37,15 +35,15 @@ async fn a_buffer_put_back_from_last_week_begins_a_stream_that_counts_once_it_is
     desk.start();
 
     // It reads everything since again, and knows not what counted: each receipt goes alone.
-    until_letters(&run, MANY + 2).await;
+    run.until_letters(MANY + 2).await;
     assert_eq!(
-        rules(&run).await,
-        at_once(&[("stream_not_active receipt_known", MANY), ("stream_not_active", 2)])
+        run.rules().await,
+        refused(&[("stream_not_active receipt_known", MANY), ("stream_not_active", 2)])
     );
-    assert_one_alarm(&run, MANY + 2).await;
+    run.assert_one_alarm(MANY + 2).await;
     let new = other_stream(&run, &before).await;
     activate(&run, &shop, &new).await;
-    assert_eq!(replay(&run, &shop).await, 2);
+    assert_eq!(run.replay("stream_not_active").await, 2);
     run.until_exact().await;
     discard_counted(&run, &shop, MANY).await;
     shop.sell(2);
@@ -67,16 +65,17 @@ async fn of_a_cloned_box_and_the_true_one_only_the_true_one_counts() {
     shop.sell(MANY);
 
     // Both read the same till's files: the truth is what the till rang up, once.
-    until_letters(&run, MANY).await;
+    run.until_letters(MANY).await;
     run.until_exact().await;
-    let refused: u64 = rules(&run)
+    let refused: u64 = run
+        .rules()
         .await
         .into_iter()
         .filter(|(rules, _)| rules.starts_with("stream_not_active"))
         .map(|(_, n)| n)
         .sum();
     assert_eq!(refused, MANY);
-    assert_one_alarm(&run, MANY).await;
+    run.assert_one_alarm(MANY).await;
     copy.stop().await;
     copy.wipe();
     discard_counted(&run, &shop, MANY).await;
@@ -104,20 +103,20 @@ async fn a_machine_rolled_back_with_its_mark_is_seen_by_the_ledger_and_made_whol
     shop.sell(MANY + 4);
     desk.start();
 
-    until_letters(&run, MANY).await;
+    run.until_letters(MANY).await;
     run.until_counted(3 + MANY + 4).await;
-    assert_eq!(rules(&run).await, at_once(&[("sequence_reused", MANY)]));
-    assert_one_alarm(&run, MANY).await;
+    assert_eq!(run.rules().await, refused(&[("sequence_reused", MANY)]));
+    run.assert_one_alarm(MANY).await;
     let before = active(&run, &shop).await;
     desk.stop().await;
     export(&run, &shop, &desk).await;
     desk.wipe();
     desk.run(&["restore", desk.path("receipts.json").to_str().unwrap()]);
     desk.start();
-    until_letters(&run, MANY + MANY).await;
+    run.until_letters(MANY + MANY).await;
     let new = other_stream(&run, &before).await;
     activate(&run, &shop, &new).await;
-    assert_eq!(replay(&run, &shop).await, MANY);
+    assert_eq!(run.replay("stream_not_active").await, MANY);
     run.until_exact().await;
     discard_counted(&run, &shop, MANY).await;
     shop.sell(2);
@@ -146,12 +145,12 @@ async fn a_new_box_in_the_place_of_a_dead_one_counts_what_the_dead_one_took_alon
     assert!(said.starts_with(&format!("{MANY} receipts of 1 tills")), "{said}");
     new.start();
 
-    until_letters(&run, 4).await;
-    assert_eq!(rules(&run).await, at_once(&[("stream_not_active", 4)]));
-    assert_one_alarm(&run, 4).await;
+    run.until_letters(4).await;
+    assert_eq!(run.rules().await, refused(&[("stream_not_active", 4)]));
+    run.assert_one_alarm(4).await;
     let stream = other_stream(&run, &before).await;
     activate(&run, &shop, &stream).await;
-    assert_eq!(replay(&run, &shop).await, 4);
+    assert_eq!(run.replay("stream_not_active").await, 4);
     shop.sell(2);
     settle(run, &mut new).await;
 }
@@ -165,51 +164,11 @@ async fn begin(test: &str, store: &str) -> (Run, Shop) {
 
 /// All is exact, nothing waits for an operator any more, and the comparison finds nothing.
 async fn settle(mut run: Run, desk: &mut ShopBox) {
-    run.until_exact().await;
-    assert_eq!(open_letters(&run).await, 0);
-    let counts = run.world.store.counts().await.unwrap();
-    assert_eq!((counts.gaps, counts.dead_letters, counts.open_breakers), (0, 0, 0));
+    run.assert_settled(0).await;
+    // No number of the till is missing either.
     run.centre.command(&["reconcile"]).await;
-    assert_eq!(run.centre.said("ALARM"), 0, "{}", run.centre.tail());
     desk.stop().await;
     run.centre.kill().await;
-}
-
-/// What an operator sees: letters, and nothing else that asks for somebody.
-async fn assert_one_alarm(run: &Run, letters: u64) {
-    let counts = run.world.store.counts().await.unwrap();
-    let letters = i64::try_from(letters).unwrap();
-    assert_eq!((counts.dead_letters, counts.gaps, counts.open_breakers), (letters, 0, 0));
-    assert_eq!(run.centre.said("ALARM"), 0, "{}", run.centre.tail());
-}
-
-async fn open_letters(run: &Run) -> i64 {
-    run.world.number("SELECT count(*) FROM dead_letter WHERE state = 'open'").await
-}
-
-async fn until_letters(run: &Run, wanted: u64) {
-    let wanted = i64::try_from(wanted).unwrap();
-    let set_aside =
-        wait::until("what cannot count is set aside", SOON, async || {
-            match open_letters(run).await {
-                open if open == wanted => Ok(()),
-                open => Err(format!("{open} of {wanted} letters are open")),
-            }
-        });
-    set_aside.await.unwrap_or_else(|late| panic!("{late}: {}", run.centre.tail()));
-}
-
-/// Returns how many letters are open, by the rules that refuse them.
-async fn rules(run: &Run) -> BTreeMap<String, u64> {
-    let sql = "SELECT rules, count(*) FROM (
-                   SELECT (SELECT string_agg(r->>'rule', ' ') FROM jsonb_array_elements(reasons) r)
-                   AS rules FROM dead_letter WHERE state = 'open') l GROUP BY rules";
-    let rows = run.world.sql.query(sql, &[]).await.unwrap();
-    rows.iter().map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap())).collect()
-}
-
-fn at_once(rules: &[(&str, u64)]) -> BTreeMap<String, u64> {
-    rules.iter().map(|&(rules, letters)| (rules.to_owned(), letters)).collect()
 }
 
 async fn active(run: &Run, shop: &Shop) -> String {
@@ -235,15 +194,6 @@ async fn activate(run: &Run, shop: &Shop, stream: &str) {
     let said =
         run.centre.command(&["stores", "activate-stream", shop.store.as_str(), stream]).await;
     assert!(said.contains("no longer by"), "{said}");
-}
-
-/// Replays what the inactive stream sent; returns how many letters count now.
-async fn replay(run: &Run, shop: &Shop) -> u64 {
-    let which = ["--store", shop.store.as_str(), "--reason", "stream_not_active"];
-    let words = [&["deadletters", "replay", "--wait-seconds", "60"][..], &which].concat();
-    let said = run.centre.says(&words).await;
-    assert!(!said.contains("not judged yet"), "{said}");
-    said.lines().filter(|line| line.ends_with("is replayed")).count() as u64
 }
 
 async fn discard_counted(run: &Run, shop: &Shop, wanted: u64) {

@@ -106,7 +106,8 @@ impl Centre {
         String::from_utf8_lossy(&self.output(words).await.stdout).into_owned()
     }
 
-    async fn output(&self, words: &[&str]) -> Output {
+    /// Runs another command of the program to its end.
+    pub(super) async fn output(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_central"));
         command.arg("--config").arg(&self.config_file).args(words).stdin(Stdio::null());
         command.output().await.unwrap()
