@@ -85,7 +85,8 @@ async fn rows_that_the_lake_has_twice_are_found() {
     let storage = Storage::new(&world.config.lake.path, BTreeMap::new());
     let mut table = Table::open(&storage, LakeTable::Sales).await.unwrap();
     let batches = vec![(0, Arc::new(world.batch("20", 3)))];
-    let again = Slice { partition: "other/0".to_owned(), from: 0, next: 1, batches };
+    let again =
+        Slice { partition: "other/0".to_owned(), from: 0, next: 1, batches, doubtful: Vec::new() };
     table.append(&[again]).await.unwrap();
 
     let report = compare(&world, Scope::default()).await;
