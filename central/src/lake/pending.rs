@@ -111,7 +111,8 @@ impl Pending {
             match self.take_partition(partition, verdicts) {
                 Ok(None) => {}
                 Ok(Some(slice)) => {
-                    slices.push(Slice { partition: format!("{generation}/{partition}"), ..slice })
+                    let partition = format!("{generation}/{partition}");
+                    slices.push(Slice { partition, ..slice });
                 }
                 Err(mismatch) => {
                     self.forget(partition);
@@ -213,7 +214,9 @@ mod tests {
     #[test]
     fn what_another_record_may_have_brought_is_doubtful() {
         let mut known = verdicts(&[(5, true), (6, true), (7, false), (8, false)]);
-        [6, 7].map(|offset| known.get_mut(&(0, offset)).unwrap().elsewhere = true);
+        for offset in [6, 7] {
+            known.get_mut(&(0, offset)).unwrap().elsewhere = true;
+        }
 
         let (slices, mismatches) = pending(5, &[5, 6, 7, 8]).take_judged("g", &known);
 

@@ -286,8 +286,13 @@ impl Table {
 
     fn is_worth_a_commit(&self, due: &[Due<'_>]) -> bool {
         let idle_for_long = self.committed_at.elapsed() >= IDLE_SPAN;
-        due.iter()
-            .any(|part| !part.batches.is_empty() || part.advanced >= IDLE_RECORDS || idle_for_long)
+        // What was found to be there is told by the identifier, or it would seem to be lacking.
+        due.iter().any(|part| {
+            !part.batches.is_empty()
+                || !part.doubtful.is_empty()
+                || part.advanced >= IDLE_RECORDS
+                || idle_for_long
+        })
     }
 
     /// The order is the guarantee: data files, then the log entry that names them and the offsets.

@@ -9,6 +9,7 @@ mod draw;
 mod fault;
 mod gate;
 mod operator;
+mod places;
 mod run;
 mod scenarios;
 mod shop;

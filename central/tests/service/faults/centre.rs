@@ -87,6 +87,13 @@ impl Centre {
         self.kill().await;
     }
 
+    /// Sends it a signal by name.
+    pub(super) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success(), "{name} reaches it");
+    }
+
     /// Returns the process' id.
     pub(super) fn pid(&self) -> u32 {
         self.child.as_ref().and_then(Child::id).expect("it runs")

@@ -194,16 +194,28 @@ impl ShopBox {
 
     /// Waits until its batches hold so many receipts, delivered or not.
     pub(super) async fn until_cut(&self, receipts: u64) {
+        self.until_held(receipts, |_| true).await;
+    }
+
+    /// Waits until its batches hold so many receipts, and the broker has confirmed all of them.
+    pub(super) async fn until_delivered(&self, receipts: u64) {
+        self.until_held(receipts, |waiting| waiting == 0).await;
+    }
+
+    async fn until_held(&self, receipts: u64, fits: impl Fn(u64) -> bool) {
         let key = Key::from_file(&self.path("buffer.key")).unwrap();
         let look = async || {
             let inspector = Inspector::open(&self.path("buffer.db"), &key);
-            let sums =
-                inspector.and_then(|it| it.batch_sums()).map_err(|error| error.to_string())?;
-            let seen = sums.receipts.unsigned_abs();
-            if seen == receipts { Ok(()) } else { Err(format!("{seen} receipts are cut")) }
+            let held = inspector.and_then(|it| Ok((it.batch_sums()?, it.figures()?)));
+            let (sums, figures) = held.map_err(|error| error.to_string())?;
+            let (seen, waiting) = (sums.receipts.unsigned_abs(), figures.backlog);
+            if seen == receipts && fits(waiting) {
+                return Ok(());
+            }
+            Err(format!("{seen} receipts are cut, {waiting} batches wait"))
         };
-        let cut = wait::until("the batches are cut", SOON, look).await;
-        cut.unwrap_or_else(|late| panic!("{late}: {}", self.log()));
+        let held = wait::until("the buffer holds them", SOON, look).await;
+        held.unwrap_or_else(|late| panic!("{late}: {}", self.log()));
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
