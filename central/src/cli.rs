@@ -294,8 +294,11 @@ pub enum DeadlettersCommand {
     /// Close some for good; their sequences are given up.
     Discard {
         /// Their numbers.
-        #[arg(required = true)]
+        #[arg(required_unless_present = "counted_of")]
         ids: Vec<i64>,
+        /// Every open one of this store that holds nothing but what counts already.
+        #[arg(long, value_name = "STORE", conflicts_with = "ids")]
+        counted_of: Option<StoreId>,
         /// Why, for the audit.
         #[arg(long)]
         reason: String,

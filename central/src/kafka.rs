@@ -64,7 +64,10 @@ impl Record {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The broker does not have the offset: it was deleted by retention, or the log was cut.
-    #[error("partition {partition}: offset {wanted} is not there, the log holds {low} to {high}")]
+    #[error(
+        "partition {partition}: offset {wanted} is not there, the log holds {low} to {high}{}",
+        if wanted > high { ": was the topic made anew?" } else { "" }
+    )]
     OutOfRange {
         /// The partition.
         partition: i32,

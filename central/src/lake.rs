@@ -7,6 +7,7 @@
 //! anyone.
 
 mod disk;
+mod held;
 mod pending;
 pub mod schema;
 pub mod storage;

@@ -9,6 +9,7 @@
 
 mod compare;
 pub mod role;
+mod rounds;
 mod topic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +131,7 @@ pub struct Report {
     /// judged yet.
     #[serde(skip)]
     pub judged: (String, Cut),
-    /// Records in the topic up to where they are judged.
+    /// Records in the topic up to where they are judged; of some days alone, from the first of them on.
     pub records: u64,
     /// Those of them that count.
     pub accepted: u64,
@@ -321,6 +322,7 @@ impl Places<'_> {
             kafka: &self.config.kafka,
             topic: &self.topic,
             generation: &self.generation,
+            begins: self.begins(scopes).await.map_err(ReconcileError::Store)?,
             ends: &self.judged,
             cuts: &lake.cuts,
         };
@@ -332,6 +334,16 @@ impl Places<'_> {
         sides.forgotten = forgotten.map_err(ReconcileError::Store)?;
         sides.forgotten.retain(|(store, day)| scopes.iter().any(|one| one.holds(store, *day)));
         Ok((sides, topic))
+    }
+
+    /// Returns where the topic's records of some days begin; nothing where all days are meant. A
+    /// partition without any of them begins where it ends.
+    async fn begins(&self, scopes: &[Scope]) -> Result<Option<Cut>, StoreError> {
+        let days: Option<BTreeSet<BusinessDay>> = scopes.iter().map(|scope| scope.day).collect();
+        let Some(days) = days else { return Ok(None) };
+        let mut begins = self.judged.clone();
+        begins.extend(self.store.first_of_days(&self.generation, &days).await?);
+        Ok(Some(begins))
     }
 
     /// Looks at the first differing days per minute and till.

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod closings;
 pub mod compared;
+mod counted;
 mod days;
 pub mod dead_letters;
 pub mod delivered;

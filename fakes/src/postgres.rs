@@ -16,6 +16,7 @@ use crate::process::{Daemon, Ending, words};
 use crate::{files, wait};
 
 pub mod client;
+pub mod standby;
 
 use client::Access;
 
@@ -229,7 +230,8 @@ pub async fn release_memory(folder: &Path) -> Result<(), StackError> {
 }
 
 /// Nobody comes in without TLS and a password.
-const HBA: &str = "hostssl all all 127.0.0.1/32 scram-sha-256\n";
+const HBA: &str = "hostssl all all 127.0.0.1/32 scram-sha-256\n\
+    hostssl replication postgres 127.0.0.1/32 scram-sha-256\n";
 
 /// As root, the server's user must be able to walk down to the folder.
 fn require_reachable(folder: &Path) -> Result<(), StackError> {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use chrono::SecondsFormat;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
+use shared::ids::StoreId;
 
 use super::{DeadlettersCommand, Style, Which};
 use crate::cli::out;
@@ -37,11 +38,11 @@ pub(crate) async fn run(config: &Config, command: DeadlettersCommand) -> anyhow:
             let doer = Doer { name: by.name, reason: None };
             again::replay(config, &store, (chosen, wait_seconds), &doer).await
         }
-        DeadlettersCommand::Discard { ids, reason, by } => {
+        DeadlettersCommand::Discard { ids, counted_of, reason, by } => {
             let doer = Doer { name: by.name, reason: Some(reason) };
-            for id in ids {
-                store.discard_letter(id, &doer).await?;
-                out::line(format_args!("discarded {id}"))?;
+            match counted_of {
+                Some(of) => discard_counted(&store, of, &doer).await?,
+                None => discard(&store, ids, &doer).await?,
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -78,6 +79,36 @@ async fn list(
         out::line("no dead letters")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn discard(
+    store: &Store,
+    ids: impl IntoIterator<Item = i64>,
+    doer: &Doer,
+) -> anyhow::Result<()> {
+    for id in ids {
+        store.discard_letter(id, doer).await?;
+        out::line(format_args!("discarded {id}"))?;
+    }
+    Ok(())
+}
+
+/// Closes the letters of a store that hold nothing new, and says how many others stay open.
+async fn discard_counted(store: &Store, of: StoreId, doer: &Doer) -> anyhow::Result<()> {
+    let filter = Filter { store: Some(of), ..open() };
+    let (mut last, mut others) = (0, 0_u64);
+    loop {
+        let page = store.dead_letters_behind(&filter, (last, PAGE)).await?;
+        let Some(newest) = page.last() else { break };
+        last = newest.id;
+        let mut counted = Vec::new();
+        for letter in &page {
+            if store.counts_already(letter).await? { counted.push(letter.id) } else { others += 1 }
+        }
+        discard(store, counted, doer).await?;
+    }
+    out::line(format_args!("{others} others hold something else and stay open"))?;
+    Ok(())
 }
 
 /// Writes every dead letter that is meant; who took them out is noted.

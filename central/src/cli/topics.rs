@@ -32,7 +32,7 @@ async fn resume(config: &Config, partition: i32, doer: &Doer) -> anyhow::Result<
     let topic = Topic::StoreMinutes.name(&config.kafka.topic_prefix);
     let generation = lake::generation(config, &topic).await?;
     let nothing_wanted = BTreeMap::from([(partition, 0)]);
-    let scan = Scan::start(&config.kafka, &topic, &nothing_wanted).await?;
+    let scan = Scan::start(&config.kafka, &topic, (&BTreeMap::new(), &nothing_wanted)).await?;
     let first = scan.first().get(&partition).copied().context("the broker named no offset")?;
     let store = Store::new(&config.postgres)?;
     let stood = store.pass_over((&generation, partition), first, doer).await?;

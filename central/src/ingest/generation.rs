@@ -14,7 +14,7 @@ use crate::status::Status;
 use crate::store::Store;
 
 /// How often the topic's id is looked at while it is read.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 async fn topic_id(config: &KafkaConfig, topic: &str) -> Result<Option<String>, AdminError> {
     let names = [topic.to_owned()];

@@ -11,7 +11,7 @@ use shared::wire::REPLAY_HEADER;
 use super::batch::Item;
 use crate::store::write::{Changes, Judged, Known, Letter, Outcome, Place, Replay};
 use crate::validate::delivered::Delivered;
-use crate::validate::memory::OF_THE_REGISTRY;
+use crate::validate::memory::speak_of_the_agent;
 use crate::validate::registry::{Mark, Registered, UnknownStores};
 use crate::validate::{Claim, Reasons, Remembered, Verdict, verdict};
 
@@ -174,13 +174,8 @@ impl Judging {
         let mark = match verdict {
             Verdict::Accepted => Mark::Good,
             Verdict::Duplicate => return,
-            Verdict::Refused(reasons) => {
-                let of_the_registry = |rule: &str| OF_THE_REGISTRY.contains(&rule);
-                if reasons.as_slice().iter().all(|one| of_the_registry(one.rule)) {
-                    return;
-                }
-                Mark::Bad
-            }
+            Verdict::Refused(reasons) if speak_of_the_agent(reasons) => Mark::Bad,
+            Verdict::Refused(_) => return,
         };
         let before = store.breaker;
         store.breaker.note(mark);
@@ -352,6 +347,30 @@ mod tests {
         assert_eq!(decide(&items[..20], memory).1, Changes::default());
         let closed = Memory { stores: BTreeMap::new(), ..open() };
         assert_eq!(decide(&items[20..], closed).1, Changes::default());
+    }
+
+    /// A cloned box reads the same tills' files as the true one; a new one reads old files again.
+    #[test]
+    fn a_copy_that_sends_what_counted_before_opens_no_breaker() {
+        let own = batch().stream;
+        let other = "01930b5e-7c00-7000-8000-000000000002".parse().unwrap();
+        for (stream, from, wanted) in
+            [(other, 0, "stream_not_active receipt_known"), (own, 100, "receipt_known")]
+        {
+            let again = |sequence| {
+                let mut batch = numbered(sequence);
+                batch.stream = stream;
+                batch.sequence = Sequence::new(from + sequence).unwrap();
+                item(&batch)
+            };
+            let first = (1..=20).map(|sequence| item(&numbered(sequence)));
+            let items: Vec<Item> =
+                first.chain((1..=20).map(again)).chain([item(&numbered(50))]).collect();
+            let (decisions, changes) = decide(&items, open());
+            assert!(rules(&decisions[39]).join(" ").starts_with(wanted), "{:?}", decisions[39]);
+            assert_eq!(decisions[40].verdict, Verdict::Accepted);
+            assert!(changes.breakers.values().all(|one| !one.is_open() && one.bad() == 0));
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Reads a topic from its first record to given offsets, once, as a member of no group: whoever
-//! follows the topic is not disturbed, and nothing is committed.
+//! Reads a topic from its first record, or from given offsets, to given offsets, once, as a member of no
+//! group: whoever follows the topic is not disturbed, and nothing is committed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,21 +40,24 @@ pub enum ScanError {
     },
 }
 
-/// A reader of one topic from its beginning.
+/// A reader of one topic.
 pub struct Scan {
     consumer: Arc<StreamConsumer>,
     topic: String,
     first: BTreeMap<i32, i64>,
+    /// Where reading begins.
+    begins: BTreeMap<i32, i64>,
     /// Ends that are not reached yet.
     open: BTreeMap<i32, i64>,
 }
 
 impl Scan {
-    /// Starts to read; `ends` says for each partition the offset after the last wanted record.
+    /// Starts to read; `ends` says for each partition the offset after the last wanted record, `begins`
+    /// the first wanted one where the partition's first record is not.
     pub async fn start(
         config: &KafkaConfig,
         topic: &str,
-        ends: &BTreeMap<i32, i64>,
+        (begins, ends): (&BTreeMap<i32, i64>, &BTreeMap<i32, i64>),
     ) -> Result<Self, ScanError> {
         let fault = |source| ScanError::Broker { topic: topic.to_owned(), source };
         let consumer: StreamConsumer = client_settings(config)
@@ -69,18 +72,27 @@ impl Scan {
             .map_err(fault)?;
         let consumer = Arc::new(consumer);
         let first = first_offsets(&consumer, topic, ends).await?;
+        let from = |(&partition, &low): (&i32, &i64)| {
+            (partition, begins.get(&partition).map_or(low, |&begin| begin.max(low)))
+        };
+        let begins: BTreeMap<i32, i64> = first.iter().map(from).collect();
         let open: BTreeMap<i32, i64> = ends
             .iter()
-            .filter(|(one, end)| first.get(one) < Some(end))
+            .filter(|(one, end)| begins.get(one) < Some(end))
             .map(|(a, b)| (*a, *b))
             .collect();
         let mut list = TopicPartitionList::new();
         for partition in open.keys() {
-            let from = Offset::Offset(first.get(partition).copied().unwrap_or(0));
+            let from = Offset::Offset(begins.get(partition).copied().unwrap_or(0));
             list.add_partition_offset(topic, *partition, from).map_err(fault)?;
         }
         consumer.assign(&list).map_err(fault)?;
-        Ok(Self { consumer, topic: topic.to_owned(), first, open })
+        Ok(Self { consumer, topic: topic.to_owned(), first, begins, open })
+    }
+
+    /// Returns the offset of each partition at which reading begins.
+    pub fn begins(&self) -> &BTreeMap<i32, i64> {
+        &self.begins
     }
 
     /// Returns the first offset that each partition still holds.

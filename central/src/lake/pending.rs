@@ -110,12 +110,10 @@ impl Pending {
         for partition in partitions {
             match self.take_partition(partition, verdicts) {
                 Ok(None) => {}
-                Ok(Some((from, next, batches))) => slices.push(Slice {
-                    partition: format!("{generation}/{partition}"),
-                    from,
-                    next,
-                    batches,
-                }),
+                Ok(Some(slice)) => {
+                    let partition = format!("{generation}/{partition}");
+                    slices.push(Slice { partition, ..slice });
+                }
                 Err(mismatch) => {
                     self.forget(partition);
                     mismatches.push((partition, mismatch));
@@ -129,15 +127,16 @@ impl Pending {
         &mut self,
         partition: i32,
         verdicts: &Verdicts,
-    ) -> Result<Option<Judged>, Mismatch> {
+    ) -> Result<Option<Slice>, Mismatch> {
         let Some(part) = self.partitions.get_mut(&partition) else { return Ok(None) };
         let from = part.from;
-        let mut batches = Vec::new();
+        let (mut batches, mut doubtful) = (Vec::new(), Vec::new());
         while let Some(record) = part.records.front() {
             let Some(verdict) = verdicts.get(&(partition, record.offset)) else { break };
             refuse_skipped(verdicts, (partition, part.from), record.offset)?;
-            if let Some(batch) = accepted(record, verdict)? {
-                batches.push((record.offset, Arc::new(batch)));
+            if let Some(batch) = taken(record, verdict)? {
+                let to = if verdict.elsewhere { &mut doubtful } else { &mut batches };
+                to.push((record.offset, Arc::new(batch)));
             }
             part.from = record.offset + 1;
             self.records -= 1;
@@ -145,12 +144,10 @@ impl Pending {
             part.records.pop_front();
         }
         let next = part.from;
-        Ok((next > from).then_some((from, next, batches)))
+        let partition = String::new();
+        Ok((next > from).then_some(Slice { partition, from, next, batches, doubtful }))
     }
 }
-
-/// From, next, and the accepted batches between.
-type Judged = (i64, i64, Vec<(i64, Arc<StoreMinute>)>);
 
 /// Every judged record has a verdict, so a verdict without a record is a record that is missing.
 fn refuse_skipped(verdicts: &Verdicts, from: (i32, i64), to: i64) -> Result<(), Mismatch> {
@@ -161,8 +158,9 @@ fn refuse_skipped(verdicts: &Verdicts, from: (i32, i64), to: i64) -> Result<(), 
     }
 }
 
-fn accepted(record: &Waiting, verdict: &Verdict) -> Result<Option<StoreMinute>, Mismatch> {
-    if !verdict.accepted {
+/// Returns the batch of a record that counts, or that repeats one that may never have been taken.
+fn taken(record: &Waiting, verdict: &Verdict) -> Result<Option<StoreMinute>, Mismatch> {
+    if !verdict.accepted && !verdict.elsewhere {
         return Ok(None);
     }
     if verdict.hash != record.hash {
@@ -184,7 +182,7 @@ mod tests {
     }
 
     fn verdicts(offsets: &[(i64, bool)]) -> Verdicts {
-        let verdict = |accepted| Verdict { accepted, hash: [1; 32] };
+        let verdict = |accepted| Verdict { accepted, elsewhere: false, hash: [1; 32] };
         offsets.iter().map(|&(offset, accepted)| ((0, offset), verdict(accepted))).collect()
     }
 
@@ -211,6 +209,23 @@ mod tests {
         let (slices, _) = pending.take_judged("g", &verdicts(&[(7, true), (8, true)]));
         assert_eq!((slices[0].from, slices[0].next), (7, 9));
         assert_eq!((pending.records, pending.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_another_record_may_have_brought_is_doubtful() {
+        let mut known = verdicts(&[(5, true), (6, true), (7, false), (8, false)]);
+        for offset in [6, 7] {
+            known.get_mut(&(0, offset)).unwrap().elsewhere = true;
+        }
+
+        let (slices, mismatches) = pending(5, &[5, 6, 7, 8]).take_judged("g", &known);
+
+        assert_eq!(mismatches, []);
+        let offsets = |batches: &[(i64, Arc<StoreMinute>)]| {
+            batches.iter().map(|(offset, _)| *offset).collect::<Vec<_>>()
+        };
+        assert_eq!(offsets(&slices[0].batches), [5]);
+        assert_eq!(offsets(&slices[0].doubtful), [6, 7]);
     }
 
     #[test]

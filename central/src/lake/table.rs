@@ -4,13 +4,15 @@
 //! The identifier `<generation>/<partition>` = next offset, in the table's own log, is the only memory
 //! of that. The library refuses a writer whose snapshot is stale, but takes a repeated identifier on
 //! a fresh one: hence the identifier is always read from the very snapshot that is committed on, and
-//! what lies below it is dropped. After any error, also one that came after the commit went through,
+//! what lies below it is dropped. The few batches that may be there by another record are looked for in
+//! that snapshot too. After any error, also one that came after the commit went through,
 //! the snapshot is read anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deltalake::datafusion::error::DataFusionError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, StructField, Transaction};
@@ -21,6 +23,7 @@ use deltalake::{DeltaTable, DeltaTableError};
 use shared::minute::StoreMinute;
 use tokio::time::Instant;
 
+use super::held::{held, place};
 use super::schema::{LakeTable, PARTITION_COLUMN, RowError};
 use super::storage::{Storage, StorageError};
 
@@ -44,6 +47,9 @@ pub struct Slice {
     pub next: i64,
     /// The accepted batches in it, with their offsets, in order.
     pub batches: Vec<(i64, Arc<StoreMinute>)>,
+    /// Batches of which offsets do not tell whether the tables have them, with their offsets, in
+    /// order: the tables themselves are asked.
+    pub doubtful: Vec<(i64, Arc<StoreMinute>)>,
 }
 
 /// Why a table did not take a slice.
@@ -76,6 +82,15 @@ pub enum TableError {
         #[source]
         source: Box<DeltaTableError>,
     },
+    /// The table was not told whether it holds a batch.
+    #[error("cannot look into the table {table}")]
+    Look {
+        /// The table.
+        table: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<DataFusionError>,
+    },
     /// A batch does not fit the columns.
     #[error("a batch does not fit the table {table}")]
     Row {
@@ -104,9 +119,11 @@ impl TableError {
     pub fn is_hole(&self) -> bool {
         match self {
             Self::Hole { .. } => true,
-            Self::Place { .. } | Self::Read { .. } | Self::Commit { .. } | Self::Row { .. } => {
-                false
-            }
+            Self::Place { .. }
+            | Self::Read { .. }
+            | Self::Look { .. }
+            | Self::Commit { .. }
+            | Self::Row { .. } => false,
         }
     }
 }
@@ -130,6 +147,7 @@ struct Due<'a> {
     advanced: i64,
     next: i64,
     batches: Vec<&'a StoreMinute>,
+    doubtful: Vec<&'a StoreMinute>,
 }
 
 impl Table {
@@ -179,11 +197,14 @@ impl Table {
     }
 
     async fn try_append(&mut self, slices: &[Slice]) -> Result<(), TableError> {
+        // Rows that are looked for may have come by a commit that no identifier of ours tells of.
+        self.stale |= slices.iter().any(|slice| !slice.doubtful.is_empty());
         self.refresh().await?;
         let mut due = Vec::new();
         for slice in slices {
             due.extend(self.due(slice).await?);
         }
+        self.add_lacking(&mut due).await?;
         if self.is_worth_a_commit(&due) {
             self.commit(&due).await?;
         }
@@ -214,14 +235,42 @@ impl Table {
                 from: slice.from,
             });
         }
-        let rows = |batch: &StoreMinute| self.what.count(batch) > 0;
-        let fresh = slice.batches.iter().filter(|(offset, batch)| *offset >= at && rows(batch));
+        let fresh = |batches: &'a [(i64, Arc<StoreMinute>)]| -> Vec<&'a StoreMinute> {
+            let has_rows = |batch: &StoreMinute| self.what.count(batch) > 0;
+            let fresh = batches.iter().filter(|(offset, batch)| *offset >= at && has_rows(batch));
+            fresh.map(|(_, batch)| batch.as_ref()).collect()
+        };
         Ok((slice.next > at).then(|| Due {
             partition: &slice.partition,
             advanced: slice.next - identifier.unwrap_or(slice.from),
             next: slice.next,
-            batches: fresh.map(|(_, batch)| batch.as_ref()).collect(),
+            batches: fresh(&slice.batches),
+            doubtful: fresh(&slice.doubtful),
         }))
+    }
+
+    /// Takes up the doubtful batches that the snapshot lacks, each once.
+    async fn add_lacking(&self, due: &mut [Due<'_>]) -> Result<(), TableError> {
+        let all: Vec<&StoreMinute> = due.iter().flat_map(|part| part.doubtful.clone()).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let table = self.what.name();
+        let look = |source| TableError::Look { table, source: Box::new(source) };
+        let mut held = held(&self.delta, &all).await.map_err(look)?;
+        for part in due {
+            let lacking = part.doubtful.iter().filter(|batch| held.insert(place(batch)));
+            let lacking: Vec<&StoreMinute> = lacking.copied().collect();
+            let (asked, lacking_count) = (part.doubtful.len(), lacking.len());
+            tracing::info!(
+                table,
+                asked,
+                lacking = lacking_count,
+                "looked for batches in the table"
+            );
+            part.batches.extend(lacking);
+        }
+        Ok(())
     }
 
     async fn identifier(&mut self, partition: &str) -> Result<Option<i64>, TableError> {
@@ -237,8 +286,13 @@ impl Table {
 
     fn is_worth_a_commit(&self, due: &[Due<'_>]) -> bool {
         let idle_for_long = self.committed_at.elapsed() >= IDLE_SPAN;
-        due.iter()
-            .any(|part| !part.batches.is_empty() || part.advanced >= IDLE_RECORDS || idle_for_long)
+        // What was found to be there is told by the identifier, or it would seem to be lacking.
+        due.iter().any(|part| {
+            !part.batches.is_empty()
+                || !part.doubtful.is_empty()
+                || part.advanced >= IDLE_RECORDS
+                || idle_for_long
+        })
     }
 
     /// The order is the guarantee: data files, then the log entry that names them and the offsets.

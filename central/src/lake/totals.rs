@@ -180,12 +180,12 @@ fn within(rows: DataFrame, scope: &Scope) -> Result<DataFrame, DataFusionError> 
     }
 }
 
-fn lit_day(days: i32) -> deltalake::datafusion::prelude::Expr {
+pub(super) fn lit_day(days: i32) -> deltalake::datafusion::prelude::Expr {
     lit(deltalake::datafusion::scalar::ScalarValue::Date32(Some(days)))
 }
 
 /// Text columns come back in one of three layouts, as the reader chose.
-fn text(batch: &RecordBatch, column: usize, row: usize) -> Option<String> {
+pub(super) fn text(batch: &RecordBatch, column: usize, row: usize) -> Option<String> {
     let array = batch.column(column);
     let plain = array.as_string_opt::<i32>().map(|values| values.value(row).to_owned());
     plain.or_else(|| array.as_string_view_opt().map(|values| values.value(row).to_owned()))

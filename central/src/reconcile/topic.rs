@@ -1,5 +1,6 @@
-//! What the topic holds of the accepted batches: read from its first record up to where the lake is,
-//! with every record held against its verdict. It never judges.
+//! What the topic holds of the accepted batches: read up to where the lake is, from its first record or
+//! from the first one of the days that are meant, with every record held against its verdict. It never
+//! judges.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +37,9 @@ pub(super) struct Reading<'a> {
     pub(super) kafka: &'a KafkaConfig,
     pub(super) topic: &'a str,
     pub(super) generation: &'a str,
-    /// Where the records end that are read.
+    /// Where the records begin that are read, where not all are.
+    pub(super) begins: Option<Cut>,
+    /// Where they end.
     pub(super) ends: &'a Cut,
     /// Where each part ends, as the lake has it.
     pub(super) cuts: &'a BTreeMap<Part, Cut>,
@@ -61,10 +64,11 @@ pub(super) async fn read(
     scopes: &[Scope],
     grain: Grain,
 ) -> Result<TopicTotals, TopicError> {
-    let start = Scan::start(reading.kafka, reading.topic, reading.ends).await;
+    let begins = reading.begins.clone().unwrap_or_default();
+    let start = Scan::start(reading.kafka, reading.topic, (&begins, reading.ends)).await;
     let mut scan = start.map_err(TopicError::Scan)?;
     let mut totals = TopicTotals { first: scan.first().clone(), ..TopicTotals::default() };
-    let mut next = totals.first.clone();
+    let mut next = scan.begins().clone();
     loop {
         let mut records = Vec::new();
         while records.len() < RECORDS_AT_ONCE

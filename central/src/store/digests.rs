@@ -52,7 +52,7 @@ pub struct DigestDifference {
 }
 
 /// Every sum of a day in scope, compared; undecided are those of which batches are missing, set aside
-/// or given up, or whose difference was lost.
+/// or given up, or were there with other bytes, too; and those whose difference was lost.
 pub type Digests = Compared<DigestDifference>;
 
 impl std::fmt::Display for DigestDifference {
@@ -77,7 +77,7 @@ impl std::fmt::Display for DigestDifference {
 /// One day while its rows come in.
 struct Day {
     found: DigestDifference,
-    /// Whether all of the batches counted.
+    /// Whether all of the batches counted, and no copy of the buffer has sent others in their place.
     whole: bool,
     /// Receipts and cents that the agent has named as lost since.
     lost: (i64, i64),
@@ -90,7 +90,13 @@ impl Store {
         let sql = "
             SELECT d.store_id, d.till, d.series, d.business_day, d.stream_id, d.first_sequence,
                    d.sequence, d.receipts, d.cents, d.keys,
-                   coalesce(l.accepted @> int8range(d.first_sequence, d.sequence, '[]'), false) AS whole,
+                   coalesce(l.accepted @> int8range(d.first_sequence, d.sequence, '[]'), false)
+                   AND NOT EXISTS (
+                       SELECT FROM batch b JOIN dead_letter x ON x.id = b.dead_letter_id
+                       WHERE b.store_id = d.store_id AND b.stream_id = d.stream_id
+                        AND b.sequence BETWEEN d.first_sequence AND d.sequence
+                        AND b.verdict = 'refused' AND x.reasons @> jsonb_build_array(
+                            jsonb_build_object('rule', 'sequence_reused'))) AS whole,
                    x.count AS lost_receipts, x.cents AS lost_cents,
                    m.receipt_count, m.total_cents, m.receipts AS ranges, m.receipt_ids AS ids
             FROM day_digest d

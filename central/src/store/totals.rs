@@ -163,7 +163,7 @@ impl Store {
     }
 
     /// Returns the days that got rows from these offsets on; nothing where the topic is another one
-    /// by now, so that nobody can tell.
+    /// by now, or the database an older one, so that nobody can tell.
     pub async fn days_since(
         &self,
         generation: &str,
@@ -181,7 +181,9 @@ impl Store {
                   AND b.record_offset >= c.judged AND b.verdict = 'accepted'
                  UNION ALL
                  SELECT NULL, true FROM progress p
-                 WHERE (p.topic_generation = $1 AND NOT p.partition = ANY ($2))
+                 LEFT JOIN unnest($2::int[], $3::bigint[]) c (partition, judged) USING (partition)
+                 WHERE (p.topic_generation = $1
+                        AND (c.judged IS NULL OR p.next_offset < c.judged))
                     OR (p.topic_generation <> $1 AND p.updated_at > (
                         SELECT coalesce(max(updated_at), '-infinity') FROM progress
                         WHERE topic_generation = $1))",
@@ -193,6 +195,27 @@ impl Store {
             return Ok(None);
         }
         Ok(Some(rows.iter().map(|row| BusinessDay::new(row.get("business_day"))).collect()))
+    }
+
+    /// Returns the offset of the first accepted record of some days, per partition that has one.
+    pub async fn first_of_days(
+        &self,
+        generation: &str,
+        days: &BTreeSet<BusinessDay>,
+    ) -> Result<Cut, StoreError> {
+        let days: Vec<NaiveDate> = days.iter().map(|day| day.date()).collect();
+        let rows = self
+            .connection()
+            .await?
+            .query(
+                "SELECT partition, min(record_offset) FROM batch
+                 WHERE topic_generation = $1 AND verdict = 'accepted' AND business_day = ANY ($2)
+                 GROUP BY partition",
+                &[&generation, &days],
+            )
+            .await
+            .map_err(StoreError::on("tell where days begin"))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Returns the stores' days of which the topic no longer holds every accepted record: it began

@@ -20,6 +20,10 @@ pub struct Range {
 pub struct Verdict {
     /// True where its rows count; false for a duplicate and a dead letter.
     pub accepted: bool,
+    /// True where another record of the same place decides whether it was taken over by those who
+    /// follow: it counts after it was refused, so that a database put back may have forgotten that it
+    /// counted before; or it repeats one of a topic that is gone, which they may never have read.
+    pub elsewhere: bool,
     /// The hash of the record that was judged.
     pub hash: [u8; 32],
 }
@@ -41,7 +45,16 @@ impl Store {
             .connection()
             .await?
             .query(
-                "SELECT b.partition, b.record_offset, b.verdict = 'accepted', b.hash
+                "SELECT b.partition, b.record_offset, b.verdict = 'accepted', b.hash,
+                        (b.verdict = 'accepted' AND EXISTS (
+                            SELECT FROM batch o WHERE o.store_id = b.store_id
+                             AND o.stream_id = b.stream_id AND o.sequence = b.sequence
+                             AND o.verdict = 'refused'))
+                        OR (b.verdict = 'duplicate' AND EXISTS (
+                            SELECT FROM batch o WHERE o.store_id = b.store_id
+                             AND o.stream_id = b.stream_id AND o.sequence = b.sequence
+                             AND o.verdict = 'accepted'
+                             AND o.topic_generation <> b.topic_generation))
                  FROM unnest($2::int[], $3::bigint[], $4::bigint[]) asked (partition, first, after)
                  JOIN batch b ON b.topic_generation = $1 AND b.partition = asked.partition
                   AND b.record_offset >= asked.first AND b.record_offset < asked.after",
@@ -69,5 +82,9 @@ impl Store {
 
 fn verdict(row: &tokio_postgres::Row) -> Verdict {
     let hash: Vec<u8> = row.get(3);
-    Verdict { accepted: row.get(2), hash: hash.try_into().expect("the table holds 32 bytes") }
+    Verdict {
+        accepted: row.get(2),
+        elsewhere: row.get(4),
+        hash: hash.try_into().expect("the table holds 32 bytes"),
+    }
 }

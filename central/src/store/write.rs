@@ -31,6 +31,7 @@ pub use registry::Changes;
 
 pub(super) use ledger::follow_gaps;
 pub(super) use letters::read as read_headers;
+pub(super) use receipts::multirange;
 
 /// A partition's step: from the offset that was read to the one after the last record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,20 @@ use super::registry::{Registered, StoreState, UnknownStores};
 use super::{Claim, Content, Reasons, Remembered};
 
 /// Rules that say nothing of the record's own worth: it would count if the chain knew better.
-pub const OF_THE_REGISTRY: [&str; 5] =
-    ["store_unknown", "before_opening", "store_not_open", "stream_not_active", "breaker_open"];
+const OF_THE_REGISTRY: [&str; 5] =
+    ["store_unknown", "before_opening", "store_not_open", ANOTHER_BOX, "breaker_open"];
+/// Rules that say that it counted before: a box reads old files again, or goes on from an old copy.
+const COUNTED_BEFORE: [&str; 3] = ["sequence_reused", "receipt_known", "movement_known"];
+/// The rule by which a store's other boxes are refused.
+const ANOTHER_BOX: &str = "stream_not_active";
+
+/// Tells whether what refuses a record speaks against the agent that delivers for its store: not
+/// where another box has sent it, and not where it would be good, had it not counted before.
+pub fn speak_of_the_agent(reasons: &Reasons) -> bool {
+    let rules = || reasons.as_slice().iter().map(|one| one.rule);
+    let is_harmless = |rule| OF_THE_REGISTRY.contains(&rule) || COUNTED_BEFORE.contains(&rule);
+    !rules().any(|rule| rule == ANOTHER_BOX) && !rules().all(is_harmless)
+}
 
 /// A sequence that counted is never used for other bytes.
 pub(super) fn sequence(arrival: Arrival, claim: &Claim, reasons: &mut Reasons) {
@@ -71,7 +83,7 @@ fn stream(claim: &Claim, store: &Registered, reasons: &mut Reasons) {
             "stream not active: {} is, this is {}: another box, or a copy of one",
             active, claim.stream
         );
-        reasons.add("stream_not_active", "/body/stream", says);
+        reasons.add(ANOTHER_BOX, "/body/stream", says);
     }
 }
 

@@ -2,6 +2,7 @@
 //! that sends too much of it is set aside whole.
 
 use serde_json::Value;
+use shared::ids::{Sequence, StreamId};
 use shared::minute::StoreMinute;
 use shared::wire::{encode, store_minute_headers};
 
@@ -172,6 +173,57 @@ async fn letters_are_found_taken_out_and_given_up() {
     world.until_judged(5).await;
     assert_eq!(world.number(holes).await, 10);
     world.assert_exactly(&[1, 2, 4].map(|sequence| world.batch("10", sequence))).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_counts_already_is_given_up_at_once_and_nothing_else_is() {
+    let world = World::new("counted").await;
+    world.send_all("10", 1..=2).await;
+    let copy = |sequence, change: fn(&mut StoreMinute)| {
+        let mut batch = world.batch("10", 1);
+        batch.sequence = Sequence::new(sequence).unwrap();
+        batch.stream = StreamId::new(world.base);
+        batch.corrections.clear();
+        batch.closings.clear();
+        batch.losses.clear();
+        change(&mut batch);
+        batch
+    };
+    let news: [fn(&mut StoreMinute); 5] = [
+        |batch| {
+            batch.tills[0].receipts.insert_range(5_000, 5_000);
+        },
+        |batch| batch.tills[0].numbers_without_sale.insert_range(6_000, 6_001),
+        |batch| batch.tills[0].receipt_ids.push("A-77".parse().unwrap()),
+        |batch| batch.stock[0].id = "D-77/1".parse().unwrap(),
+        |batch| batch.tills[0].receipts.insert_range(u64::MAX, u64::MAX),
+    ];
+    world.send(&copy(1, |_| {})).await;
+    // What was parked without a sale and is known as a receipt is no news either.
+    world.send(&copy(2, |batch| batch.tills[0].numbers_without_sale.insert_range(948, 948))).await;
+    for (sequence, news) in (3..).zip(news) {
+        world.send(&copy(sequence, news)).await;
+    }
+    let mut loses = copy(8, |_| {});
+    loses.losses = world.batch("10", 1).losses;
+    world.send(&loses).await;
+    world.send_raw(b"10", &[], b"no batch").await;
+    world.send(&copy(1, |batch| batch.store = "20".parse().unwrap())).await;
+    let running = Running::start(&world.config);
+    world.until_judged(12).await;
+    let discard = ["deadletters", "discard", "--counted-of", "10", "--reason", "a copy"];
+
+    let said = central(&world, &discard);
+
+    assert!(text(&said).contains("7 others hold something else and stay open"), "{}", text(&said));
+    assert_eq!(text(&said).matches("discarded ").count(), 2);
+    let closed = "SELECT string_agg(b.sequence::text, ',' ORDER BY b.sequence) FROM dead_letter d
+                  JOIN batch b ON b.dead_letter_id = d.id WHERE d.state = 'discarded'";
+    let closed: String = world.sql.query_one(closed, &[]).await.unwrap().get(0);
+    assert_eq!(closed, "1,2");
+    let nothing = central(&world, &["deadletters", "discard", "--reason", "none is named"]);
+    assert_eq!(nothing.status.code(), Some(2), "{}", text(&nothing));
     running.stop().await;
 }
 

@@ -3,12 +3,17 @@
 //! aside by one letter, and every record of the topic has its one verdict. RUNS=n runs that many,
 //! SEED=n begins with that one; a failed run names the command that repeats it.
 
+mod boxes;
 mod centre;
 mod draw;
 mod fault;
 mod gate;
+mod operator;
+mod places;
 mod run;
 mod scenarios;
+mod shop;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};

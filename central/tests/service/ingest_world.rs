@@ -41,7 +41,7 @@ pub(crate) struct World {
     pub(crate) base: Timestamp,
     producer: FutureProducer,
     pub(crate) database: TestDatabase,
-    _topics: TestTopics<'static>,
+    pub(crate) topics: TestTopics<'static>,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -72,7 +72,7 @@ impl World {
             store,
             stack,
             database,
-            _topics: topics,
+            topics,
             folder,
         }
     }

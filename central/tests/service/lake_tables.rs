@@ -131,6 +131,30 @@ async fn a_slice_that_would_leave_a_hole_is_refused() {
     assert_eq!(lake.figures().await, expected(&[&slice(P0, 0..3)]));
 }
 
+/// After a database was put back, or a topic made anew, offsets no longer tell what a table has.
+#[tokio::test]
+async fn of_doubtful_batches_a_table_takes_once_what_it_lacks() {
+    let lake = Folder::new();
+    let mut writer = lake.writer().await;
+    writer.append(&[slice(P0, 0..3)]).await.unwrap();
+    // One of them is in one table only, as after a crash between the tables' commits.
+    let half = Slice { partition: "gone/0".into(), ..slice(P0, 3..4) };
+    let mut sales = Table::open(&lake.storage(), LakeTable::Sales).await.unwrap();
+    sales.append(&[half]).await.unwrap();
+    let again = slice("anew/0", 0..6).batches;
+    let twice = [again.clone(), slice("anew/0", 2..6).batches].concat();
+    let numbered = (0..).zip(twice.into_iter().map(|(_, batch)| batch));
+    let doubtful: Vec<(i64, Arc<StoreMinute>)> = numbered.collect();
+    let next = doubtful.len() as i64;
+    let anew = Slice { partition: "anew/0".into(), from: 0, next, batches: Vec::new(), doubtful };
+
+    writer.append(std::slice::from_ref(&anew)).await.unwrap();
+    lake.writer().await.append(&[anew]).await.unwrap();
+
+    assert_eq!(lake.figures().await, expected(&[&slice(P0, 0..6)]));
+    assert_eq!(writer.positions(&["anew/0".into()]).await.unwrap()["anew/0"], Some(next));
+}
+
 #[tokio::test]
 async fn offsets_move_without_rows_but_not_with_every_slice() {
     let lake = Folder::new();
@@ -139,12 +163,19 @@ async fn offsets_move_without_rows_but_not_with_every_slice() {
     let commits = lake.commits("sales");
 
     for (from, next) in [(1, 100), (100, 5_000), (5_000, 9_000)] {
-        let empty = Slice { partition: P0.into(), from, next, batches: Vec::new() };
+        let empty =
+            Slice { partition: P0.into(), from, next, batches: Vec::new(), doubtful: Vec::new() };
         writer.append(&[empty]).await.unwrap();
     }
     assert_eq!(lake.commits("sales"), commits);
 
-    let many = Slice { partition: P0.into(), from: 9_000, next: 12_000, batches: Vec::new() };
+    let many = Slice {
+        partition: P0.into(),
+        from: 9_000,
+        next: 12_000,
+        batches: Vec::new(),
+        doubtful: Vec::new(),
+    };
     writer.append(&[many]).await.unwrap();
     assert_eq!(lake.commits("sales"), commits + 1);
     assert_eq!(lake.writer().await.positions(&[P0.into()]).await.unwrap()[P0], Some(12_000));
@@ -248,6 +279,7 @@ fn slice(partition: &str, offsets: std::ops::Range<i64>) -> Slice {
         from: offsets.start,
         next: offsets.end,
         batches: batches.collect(),
+        doubtful: Vec::new(),
     }
 }
 

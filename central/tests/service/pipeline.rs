@@ -438,13 +438,13 @@ impl Chain {
     }
 }
 
-fn set_private(path: &Path) {
+pub(crate) fn set_private(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Programs lie beside the folder of the test's own executable.
-fn beside_this_test(program: &str) -> PathBuf {
+pub(crate) fn beside_this_test(program: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let found = own.parent().and_then(Path::parent).unwrap().join(program);
     assert!(found.exists(), "{} is not built: cargo build --workspace", found.display());

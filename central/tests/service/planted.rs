@@ -196,7 +196,10 @@ async fn plant(world: &World, shop: &Shop) {
             let storage = Storage::new(&world.config.lake.path, Default::default());
             let mut table = Table::open(&storage, LakeTable::Sales).await.unwrap();
             let (partition, batches) = (format!("{fault:?}/0"), vec![(0, Arc::new(batch))]);
-            table.append(&[Slice { partition, from: 0, next: 1, batches }]).await.unwrap();
+            table
+                .append(&[Slice { partition, from: 0, next: 1, batches, doubtful: Vec::new() }])
+                .await
+                .unwrap();
             return;
         }
         (Place::Lake, Fault::Deleted)

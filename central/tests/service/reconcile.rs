@@ -85,7 +85,8 @@ async fn rows_that_the_lake_has_twice_are_found() {
     let storage = Storage::new(&world.config.lake.path, BTreeMap::new());
     let mut table = Table::open(&storage, LakeTable::Sales).await.unwrap();
     let batches = vec![(0, Arc::new(world.batch("20", 3)))];
-    let again = Slice { partition: "other/0".to_owned(), from: 0, next: 1, batches };
+    let again =
+        Slice { partition: "other/0".to_owned(), from: 0, next: 1, batches, doubtful: Vec::new() };
     table.append(&[again]).await.unwrap();
 
     let report = compare(&world, Scope::default()).await;
@@ -154,8 +155,12 @@ async fn days_that_changed_are_known_and_compared_alone() {
     let report = reconcile(&world.config, &order).await.unwrap();
     // The lake has no role here: it lacks the day, and the other one is not looked at.
     assert_eq!((report.postgres, report.kafka), (Figures::default(), Figures::default()));
+    assert_eq!(report.records, 1, "the topic is read from the day's first record on");
     let strange = world.store.days_since("another topic", judged).await.unwrap();
     assert_eq!(strange, None, "nobody can tell of another topic");
+    let put_back = "UPDATE progress SET next_offset = 1 WHERE next_offset > 1";
+    assert!(world.sql.execute(put_back, &[]).await.unwrap() > 0);
+    assert_eq!(since().await, None, "nor where the database is an older one");
 }
 
 /// Five batches of one store and three of another, everywhere.

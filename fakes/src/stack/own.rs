@@ -15,6 +15,7 @@ use super::{Plan, Stack, configs, serve_links, topics, up};
 use crate::broker::rights::TEST_PREFIX;
 use crate::error::StackError;
 use crate::postgres::client::{self, Access};
+use crate::postgres::standby::Standby;
 
 /// The environment variable that names the folder of the stack that a test run shares.
 const SHARED: &str = "FRISCHMARKT_STACK";
@@ -46,7 +47,33 @@ pub struct TestDatabase {
     url: String,
 }
 
+/// A standby of a stack's database; ended and removed when dropped.
+#[derive(Debug)]
+pub struct TestStandby(Standby);
+
+impl Deref for TestStandby {
+    type Target = Standby;
+    fn deref(&self) -> &Standby {
+        &self.0
+    }
+}
+
+impl Drop for TestStandby {
+    fn drop(&mut self) {
+        if let Err(error) = apart(|| self.0.remove()) {
+            tracing::warn!(error = error.chain(), "a standby stays behind");
+        }
+    }
+}
+
 impl Stack {
+    /// Makes a standby of the database that follows it over a port of the loopback address.
+    pub async fn standby_over(&self, upstream: u16) -> Result<TestStandby, StackError> {
+        let [port] = crate::ports::free()?;
+        let folder = self.layout().at(&format!("standby-{}", random_text(8)));
+        Standby::follow(&self.postgres(), (upstream, port), folder).await.map(TestStandby)
+    }
+
     /// Returns the stack that the test run shares, or one that this process shares.
     ///
     /// # Panics

@@ -107,7 +107,7 @@ fn place(row: &Row) -> (StoreId, TillId, Series) {
 }
 
 /// Writes ranges as Postgres writes a multirange.
-pub(super) fn multirange(ranges: &Ranges) -> String {
+pub(in crate::store) fn multirange(ranges: &Ranges) -> String {
     let parts: Vec<String> =
         ranges.iter().map(|(first, last)| format!("[{first},{last}]")).collect();
     format!("{{{}}}", parts.join(","))

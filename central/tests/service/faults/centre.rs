@@ -2,7 +2,7 @@
 //! in this process that come and go.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use central::config::Config;
@@ -87,6 +87,13 @@ impl Centre {
         self.kill().await;
     }
 
+    /// Sends it a signal by name.
+    pub(super) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success(), "{name} reaches it");
+    }
+
     /// Returns the process' id.
     pub(super) fn pid(&self) -> u32 {
         self.child.as_ref().and_then(Child::id).expect("it runs")
@@ -94,12 +101,23 @@ impl Centre {
 
     /// Runs another command of the program and returns what it says.
     pub(super) async fn command(&self, words: &[&str]) -> String {
+        let done = self.output(words).await;
+        let (said, failed) =
+            (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "central {words:?}: {said}{failed}");
+        said.into_owned()
+    }
+
+    /// Runs another command of the program and returns what it says, however it ends.
+    pub(super) async fn says(&self, words: &[&str]) -> String {
+        String::from_utf8_lossy(&self.output(words).await.stdout).into_owned()
+    }
+
+    /// Runs another command of the program to its end.
+    pub(super) async fn output(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_central"));
         command.arg("--config").arg(&self.config_file).args(words).stdin(Stdio::null());
-        let done = command.output().await.unwrap();
-        let failed = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "central {words:?}: {failed}");
-        String::from_utf8_lossy(&done.stdout).into_owned()
+        command.output().await.unwrap()
     }
 
     /// Returns how many of its lines hold this.

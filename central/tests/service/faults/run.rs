@@ -5,8 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use central::store::Store;
+use fakes::link::Link;
 use fakes::oracle::{Places, verify};
-use fakes::postgres::client;
+use fakes::postgres::client::{self, Access};
 use fakes::stack::Stack;
 use fakes::truth::{Entry, Ledger};
 use fakes::wait;
@@ -52,6 +54,8 @@ pub(super) struct Run {
     pub(super) records: i64,
     /// Batches that were sent before, by store and sequence.
     sent: BTreeSet<(String, u64)>,
+    /// The database's server.
+    access: Access,
 }
 
 /// Where a record came to lie.
@@ -104,7 +108,8 @@ impl Run {
         write_truth(&world, parts);
         let mut centre = Centre::of(&world).await;
         centre.start();
-        Self { world, centre, chance, records: 0, sent: BTreeSet::new() }
+        let access = world.database.access().clone();
+        Self { world, centre, chance, records: 0, sent: BTreeSet::new(), access }
     }
 
     /// Sends records in their order, and tells where they lie.
@@ -151,6 +156,18 @@ impl Run {
         judged.await.unwrap_or_else(|late| panic!("{late}: {}", self.centre.tail()));
     }
 
+    /// Waits until Postgres holds so many receipts.
+    pub(super) async fn until_counted(&self, receipts: u64) {
+        let sql = "SELECT coalesce(sum(receipt_count), 0)::bigint FROM v1.tills";
+        let counted = wait::until("the receipts count", EXACT_WITHIN, async || {
+            match self.world.number(sql).await.unsigned_abs() {
+                seen if seen == receipts => Ok(()),
+                seen => Err(format!("{seen} of {receipts} count")),
+            }
+        });
+        counted.await.unwrap_or_else(|late| panic!("{late}: {}", self.centre.tail()));
+    }
+
     /// Waits until Postgres and the lake hold what the truth says, and nothing else.
     pub(super) async fn until_exact(&self) {
         self.until_agree(true).await;
@@ -165,7 +182,7 @@ impl Run {
     async fn until_agree(&self, with_truth: bool) {
         let places = Places {
             dir: self.world.folder.path().to_owned(),
-            database: Some(self.world.database.access().clone()),
+            database: Some(self.access.clone()),
             lake: Some(self.lake()),
         };
         let agree =
@@ -198,7 +215,18 @@ impl Run {
 
     /// Connects again where the server was restarted.
     pub(super) async fn reconnect(&mut self) {
-        self.world.sql = client::connect(self.world.database.access()).await.unwrap();
+        self.world.sql = client::connect(&self.access).await.unwrap();
+    }
+
+    /// Goes on with another server: the name that the program knows leads there from now on.
+    pub(super) async fn fail_over_to(&mut self, port: u16) {
+        let known = self.centre.link.port();
+        self.centre.link.refuse().await;
+        self.centre.link = Link::start_on(known, ([127, 0, 0, 1], port).into()).await.unwrap();
+        self.access.port = port;
+        self.world.config.postgres.port = port;
+        self.world.store = Store::new(&self.world.config.postgres).unwrap();
+        self.reconnect().await;
     }
 }
 
