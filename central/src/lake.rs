@@ -8,6 +8,7 @@
 
 mod disk;
 mod pending;
+mod remote;
 pub mod schema;
 pub mod storage;
 pub mod table;
@@ -65,6 +66,18 @@ pub enum LakeError {
     Consumer(#[source] ConsumerError),
 }
 
+impl LakeError {
+    /// Returns true where the same may succeed later: a store that is away only delays the lake.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_transient(),
+            Self::Table(error) => error.is_transient(),
+            Self::Verdicts(_) | Self::Generation(_) => true,
+            Self::NoTopic(_) | Self::Consumer(_) => false,
+        }
+    }
+}
+
 /// Follows the verdicts until `shutdown`. Fails at once where the place does not honour
 /// put-if-absent or cannot be used; every other fault is tried again.
 pub async fn run(
@@ -72,7 +85,7 @@ pub async fn run(
     store: Store,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LakeError> {
-    let storage = Storage::new(&config.lake.path, config.lake.options.clone());
+    let storage = Storage::of(&config.lake).map_err(LakeError::Storage)?;
     let mut shutdown = pin!(shutdown);
     let opened = tokio::select! {
         () = &mut shutdown => return Ok(()),
@@ -86,7 +99,11 @@ pub async fn run(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            () = tokio::time::sleep_until(follower.wake_at) => follower.work().await,
+            () = tokio::time::sleep_until(follower.wake_at) => {
+                if !finished(follower.work(), &mut shutdown).await {
+                    break;
+                }
+            }
             event = follower.consumer.next() => follower.take(event),
         }
     }
@@ -96,11 +113,28 @@ pub async fn run(
     Ok(())
 }
 
+/// Does a piece of work to its end and returns true; where the program shall end meanwhile, the work
+/// has a while left. A store that does not answer must not hold up the end.
+async fn finished(
+    work: impl Future<Output = ()>,
+    shutdown: &mut (impl Future<Output = ()> + Unpin),
+) -> bool {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        () = shutdown => {}
+        () = &mut work => return true,
+    }
+    if tokio::time::timeout(LAST_FLUSH, work).await.is_err() {
+        tracing::warn!("the lake's store did not answer in time; nothing of it is lost");
+    }
+    false
+}
+
 async fn open(config: &Config, store: Store, storage: &Storage) -> Result<Follower, LakeError> {
-    storage.prove().await.map_err(LakeError::Storage)?;
+    let writer = writer_once_reachable(storage).await?;
     let topic = Topic::StoreMinutes.name(&config.kafka.topic_prefix);
     let generation = generation_once_reachable(config, &topic).await;
-    let writer = LakeWriter::open(storage).await.map_err(LakeError::Table)?;
     let consumer =
         Consumer::subscribe(&config.kafka, "lake", &topic).map_err(LakeError::Consumer)?;
     let seed = u64::from(std::process::id());
@@ -129,6 +163,25 @@ async fn generation_once_reachable(config: &Config, topic: &str) -> String {
         }
         tokio::time::sleep(backoff.next_wait()).await;
     }
+}
+
+/// What is wrong for good ends the role; a store that is away is told and waited for.
+async fn writer_once_reachable(storage: &Storage) -> Result<LakeWriter, LakeError> {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT, u64::from(std::process::id()));
+    loop {
+        match proved_writer(storage).await {
+            Err(error) if error.is_transient() => {
+                tracing::error!(error = %Chain(&error), "the lake waits for its store");
+            }
+            done => return done,
+        }
+        tokio::time::sleep(backoff.next_wait()).await;
+    }
+}
+
+async fn proved_writer(storage: &Storage) -> Result<LakeWriter, LakeError> {
+    storage.prove().await.map_err(LakeError::Storage)?;
+    LakeWriter::open(storage).await.map_err(LakeError::Table)
 }
 
 /// Returns the topic's id, which a topic that is made anew has not.

@@ -8,11 +8,14 @@ mod draw;
 mod fault;
 mod gate;
 mod run;
-mod scenarios;
+pub(crate) mod scenarios;
+mod store_faults;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::OnceLock;
+
+pub(crate) use fault::Place;
 
 use fakes::stack::Stack;
 use fakes::stack::own::OwnStack;

@@ -1,6 +1,6 @@
 //! `reconcile` finds what was altered, wherever it was altered, and nothing where nothing was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ async fn kept_sums_that_are_not_those_of_their_rows_are_found() {
 async fn rows_that_the_lake_has_twice_are_found() {
     let world = settled("reconcile_lake_twice").await;
     // Under another identifier the table takes the rows a second time.
-    let storage = Storage::new(&world.config.lake.path, BTreeMap::new());
+    let storage = Storage::of(&world.config.lake).unwrap();
     let mut table = Table::open(&storage, LakeTable::Sales).await.unwrap();
     let batches = vec![(0, Arc::new(world.batch("20", 3)))];
     let again = Slice { partition: "other/0".to_owned(), from: 0, next: 1, batches };
