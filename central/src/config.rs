@@ -336,8 +336,11 @@ fn read_lake(mut section: Section, faults: &mut Faults) -> Option<LakeConfig> {
     } else {
         Some(None)
     };
-    let options = section.texts("options", faults);
-    if let Some(options) = &options {
+    let mut options = section.texts("options", faults);
+    if let Some(options) = &mut options {
+        if let Some(file) = options.get_mut("certificate_path") {
+            *file = section.path(file).display().to_string();
+        }
         refuse_secrets(&section.key("options"), options, faults);
     }
     let path = path.map(|path| section.place(&path));

@@ -18,6 +18,7 @@ pub mod writer;
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::backoff::Backoff;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::kafka::admin::{Admin, AdminError};
 use crate::kafka::{Consumer, ConsumerError, Event, Fault, Record};
+use crate::status::Status;
 use crate::store::{Store, StoreError};
 use pending::{Pending, Waiting};
 use storage::{Storage, StorageError};
@@ -83,13 +85,14 @@ impl LakeError {
 pub async fn run(
     config: &Config,
     store: Store,
+    status: Arc<Status>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LakeError> {
     let storage = Storage::of(&config.lake).map_err(LakeError::Storage)?;
     let mut shutdown = pin!(shutdown);
     let opened = tokio::select! {
         () = &mut shutdown => return Ok(()),
-        opened = open(config, store, &storage) => opened,
+        opened = open(config, store, &storage, status) => opened,
     };
     let mut follower = opened?;
     // Compaction is heavy: its task is its own, and ends with this one.
@@ -100,8 +103,8 @@ pub async fn run(
             biased;
             () = &mut shutdown => break,
             () = tokio::time::sleep_until(follower.wake_at) => {
-                if !finished(follower.work(), &mut shutdown).await {
-                    break;
+                if !finished(follower.work(), &mut shutdown, LAST_FLUSH).await {
+                    return Ok(());
                 }
             }
             event = follower.consumer.next() => follower.take(event),
@@ -118,6 +121,7 @@ pub async fn run(
 async fn finished(
     work: impl Future<Output = ()>,
     shutdown: &mut (impl Future<Output = ()> + Unpin),
+    within: Duration,
 ) -> bool {
     let mut work = pin!(work);
     tokio::select! {
@@ -125,14 +129,19 @@ async fn finished(
         () = shutdown => {}
         () = &mut work => return true,
     }
-    if tokio::time::timeout(LAST_FLUSH, work).await.is_err() {
+    if tokio::time::timeout(within, work).await.is_err() {
         tracing::warn!("the lake's store did not answer in time; nothing of it is lost");
     }
     false
 }
 
-async fn open(config: &Config, store: Store, storage: &Storage) -> Result<Follower, LakeError> {
-    let writer = writer_once_reachable(storage).await?;
+async fn open(
+    config: &Config,
+    store: Store,
+    storage: &Storage,
+    status: Arc<Status>,
+) -> Result<Follower, LakeError> {
+    let writer = writer_once_reachable(storage, &status).await?;
     let topic = Topic::StoreMinutes.name(&config.kafka.topic_prefix);
     let generation = generation_once_reachable(config, &topic).await;
     let consumer =
@@ -141,6 +150,7 @@ async fn open(config: &Config, store: Store, storage: &Storage) -> Result<Follow
     Ok(Follower {
         consumer,
         store,
+        status,
         writer,
         generation,
         flush_every: Duration::from_secs(config.lake.flush_seconds),
@@ -166,12 +176,16 @@ async fn generation_once_reachable(config: &Config, topic: &str) -> String {
 }
 
 /// What is wrong for good ends the role; a store that is away is told and waited for.
-async fn writer_once_reachable(storage: &Storage) -> Result<LakeWriter, LakeError> {
+async fn writer_once_reachable(
+    storage: &Storage,
+    status: &Status,
+) -> Result<LakeWriter, LakeError> {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT, u64::from(std::process::id()));
     loop {
         match proved_writer(storage).await {
             Err(error) if error.is_transient() => {
                 tracing::error!(error = %Chain(&error), "the lake waits for its store");
+                status.count_lake_failure();
             }
             done => return done,
         }
@@ -196,6 +210,7 @@ pub async fn generation(config: &Config, topic: &str) -> Result<String, LakeErro
 struct Follower {
     consumer: Consumer,
     store: Store,
+    status: Arc<Status>,
     writer: LakeWriter,
     generation: String,
     flush_every: Duration,
@@ -303,10 +318,12 @@ impl Follower {
         let wait = match done {
             Ok(()) => {
                 self.backoff.reset();
+                self.status.clear_lake_failures();
                 self.flush_every
             }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "the lake waits and tries again");
+                self.status.count_lake_failure();
                 self.read_again_after(&error);
                 self.backoff.next_wait()
             }
@@ -386,5 +403,19 @@ impl Follower {
 
     fn number(&self, name: &str) -> Option<i32> {
         self.assigned.iter().copied().find(|&partition| self.name(partition) == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_hangs_does_not_hold_up_the_end() {
+        let soon = Duration::from_millis(1);
+        assert!(!finished(pending(), &mut ready(()), soon).await);
+        assert!(finished(ready(()), &mut pending(), soon).await);
     }
 }

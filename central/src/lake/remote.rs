@@ -192,7 +192,11 @@ pub(super) enum Meaning {
 pub(super) fn meaning(error: &Error) -> Meaning {
     if matches!(error, Error::NotFound { .. }) {
         Meaning::NoBucket
-    } else if matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) {
+    } else if matches!(
+        error,
+        // The last one is what no credentials are where Amazon's own ways to them were tried.
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } | Error::NotSupported { .. }
+    ) {
         Meaning::Denied
     } else {
         Meaning::Away
@@ -245,6 +249,18 @@ mod tests {
             said_of(&texts(&[("aws_role_arn", "x"), ("access_key_id", "AK")]), &nowhere).identity
         );
         assert_eq!(said_of(&texts(&[]), &nowhere).endpoint, None);
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_a_store_that_is_away() {
+        let source = || "x".into();
+        let (path, store) = ("lake".to_owned(), "S3");
+        let missing = Error::NotFound { path: path.clone(), source: source() };
+        assert_eq!(meaning(&missing), Meaning::NoBucket);
+        let denied = Error::PermissionDenied { path, source: source() };
+        assert_eq!(meaning(&denied), Meaning::Denied);
+        assert_eq!(meaning(&Error::NotSupported { source: source() }), Meaning::Denied);
+        assert_eq!(meaning(&Error::Generic { store, source: source() }), Meaning::Away);
     }
 
     #[test]

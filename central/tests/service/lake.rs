@@ -2,6 +2,7 @@
 //! role in between.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use central::figures::{FiguresByKey, Grain, Part, Scope, add_batch};
 use central::lake::schema::LakeTable;
@@ -101,7 +102,7 @@ impl Role {
             let shutdown = async {
                 stopped.await.ok();
             };
-            central::lake::run(&config, store, shutdown).await.unwrap();
+            central::lake::run(&config, store, Arc::default(), shutdown).await.unwrap();
         });
         Self { task, stop }
     }

@@ -1,6 +1,7 @@
 //! A lake in an object store: what proves it, what refuses it, and what a test needs of one.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use central::config::Config;
 use central::lake::schema::LakeTable;
@@ -8,14 +9,19 @@ use central::lake::storage::Storage;
 use central::lake::upkeep;
 use central::lake::writer::LakeWriter;
 use central::reconcile::{Kind, Order, reconcile};
+use fakes::authority::Credentials;
 use fakes::s3::client::{Client, Mirror};
 use fakes::s3::proxy::{Failure, Plan, Proxy};
 use fakes::s3::{CREDENTIALS, REGION};
 use fakes::stack::{Server, Stack};
 use fakes::wait;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use shared::log::Chain;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::Mutex;
+use tokio_rustls::TlsAcceptor;
 
 use crate::faults::Place;
 use crate::faults::scenarios;
@@ -46,6 +52,24 @@ async fn a_store_that_gives_a_name_once_is_proved_and_every_wrong_one_is_told_ap
     let refused = Chain(&Storage::of(&config).unwrap_err()).to_string();
     assert!(refused.contains("there are no credentials"), "{refused}");
     assert!(refused.contains("AWS_ACCESS_KEY_ID"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_behind_tls_is_trusted_by_the_authority_that_is_named() {
+    let mut world = World::new("s3_tls").await;
+    let lake = S3Lake::new(Stack::shared()).await;
+    lake.take_in(&mut world);
+    let identity = world.stack.layout().credentials("postgres");
+    let port = serve_tls(&identity, lake.port).await;
+    let mut config = world.config.lake.clone();
+    config.options.insert("endpoint".to_owned(), format!("https://localhost:{port}"));
+    config.options.remove("allow_http");
+
+    let refused = Storage::of(&config).unwrap().prove().await.unwrap_err();
+    assert!(Chain(&refused).to_string().contains("certificate"), "{}", Chain(&refused));
+    let ca = identity.ca.display().to_string();
+    config.options.insert("certificate_path".to_owned(), ca);
+    Storage::of(&config).unwrap().prove().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,8 +175,8 @@ impl S3Lake {
         let text = std::fs::read_to_string(&world.config_file).unwrap();
         let lake = format!(
             "path = {:?}\ncredentials_file = {keys:?}\noptions = {{ endpoint = \
-             \"http://127.0.0.1:{}\", region = {REGION:?}, allow_http = \"true\", timeout = \"2s\", \
-             max_retries = \"2\", init_backoff = \"50ms\", max_backoff = \"200ms\" }}\n",
+             \"http://127.0.0.1:{}\", region = {REGION:?}, allow_http = \"true\", timeout = \"1s\", \
+             max_retries = \"1\", init_backoff = \"50ms\", max_backoff = \"200ms\" }}\n",
             self.address(),
             self.proxy.port()
         );
@@ -189,6 +213,39 @@ fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Speaks TLS on a free port and passes on to another; it ends with the test.
+async fn serve_tls(identity: &Credentials, target: u16) -> u16 {
+    let chain = CertificateDer::pem_file_iter(&identity.certificate).unwrap();
+    let chain: Vec<_> = chain.collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(config)), listen().await);
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // Who does not trust us leaves in the midst of the greeting.
+                let Ok(mut outside) = acceptor.accept(stream).await else { return };
+                let mut inside = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    port
+}
+
+async fn listen() -> TcpListener {
+    TcpListener::bind(("127.0.0.1", 0)).await.unwrap()
 }
 
 /// Runs the program to its end and returns what it says, with its status.

@@ -169,7 +169,7 @@ async fn settled(test: &str) -> World {
         let shutdown = async {
             stopped.await.ok();
         };
-        central::lake::run(&config, store, shutdown).await.unwrap();
+        central::lake::run(&config, store, Arc::default(), shutdown).await.unwrap();
     });
     let report = compare(&world, Scope::default()).await;
     assert!(report.faults.is_empty(), "the lake caught up: {report:?}");

@@ -37,6 +37,8 @@ pub enum Failure {
     Busy,
     /// It is taken and never answered, and not done.
     Silent,
+    /// It is done and never answered.
+    DoneButSilent,
     /// It is done and answered 500.
     DoneButError,
     /// It is done, and the connection cut before an answer.
@@ -93,7 +95,9 @@ impl Plan {
         let commit = path.contains("/_delta_log/") && path.ends_with(".json");
         let can = match self.failure {
             Failure::Error | Failure::Busy | Failure::Silent => true,
-            Failure::DoneButError | Failure::DoneButCut => *method == Method::PUT,
+            Failure::DoneButSilent | Failure::DoneButError | Failure::DoneButCut => {
+                *method == Method::PUT
+            }
             Failure::CutBody => *method == Method::GET,
         };
         if !can || (self.only_commits == Commits::Only && !(commit && *method == Method::PUT)) {
@@ -195,9 +199,13 @@ impl Shared {
             if !plan.strikes(method, path) {
                 return None;
             }
-            *state.failed.entry(plan.failure).or_default() += 1;
             Some(plan.failure)
         })
+    }
+
+    /// A failure counts once what is done of it is done.
+    fn count(&self, failure: Failure) {
+        self.with(|state| *state.failed.entry(failure).or_default() += 1);
     }
 }
 
@@ -234,20 +242,24 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Respo
     let (head, body) = request.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(io::Error::other)?;
     let request = Request::from_parts(head, Full::new(body.to_bytes()));
+    let Some(failure) = failure else {
+        return Ok(forward(request, shared).await?.map(Answer::whole));
+    };
+    let done = match failure {
+        Failure::Error | Failure::Busy | Failure::Silent => None,
+        Failure::DoneButSilent | Failure::DoneButError | Failure::DoneButCut | Failure::CutBody => {
+            Some(forward(request, shared).await?)
+        }
+    };
+    shared.count(failure);
     match failure {
-        Some(Failure::Error) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
-        Some(Failure::Busy) => error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
-        Some(Failure::Silent) => Err(silence(era).await),
-        Some(Failure::DoneButError) => {
-            forward(request, shared).await?;
+        Failure::Error | Failure::DoneButError => {
             error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
         }
-        Some(Failure::DoneButCut) => {
-            forward(request, shared).await?;
-            Err(io::ErrorKind::ConnectionReset.into())
-        }
-        Some(Failure::CutBody) => Ok(forward(request, shared).await?.map(Answer::cut)),
-        None => Ok(forward(request, shared).await?.map(Answer::whole)),
+        Failure::Busy => error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+        Failure::Silent | Failure::DoneButSilent => Err(silence(era).await),
+        Failure::DoneButCut => Err(io::ErrorKind::ConnectionReset.into()),
+        Failure::CutBody => Ok(done.unwrap_or_default().map(Answer::cut)),
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) enum Fault {
     StoreUnconfirmed,
     StoreCutsAnswers,
     StoreCutsBodies,
+    StoreKilledInCommit,
     StoreAtRandom,
 }
 
@@ -60,7 +61,7 @@ pub(crate) enum Place {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::RebalanceStorm,
         Self::CommitAnswerLost,
         Self::KilledBeforeStoring,
@@ -82,6 +83,7 @@ impl Fault {
         Self::StoreUnconfirmed,
         Self::StoreCutsAnswers,
         Self::StoreCutsBodies,
+        Self::StoreKilledInCommit,
         Self::StoreAtRandom,
     ];
 
@@ -108,6 +110,7 @@ impl Fault {
             Self::StoreUnconfirmed => "the object store does it and answers 500",
             Self::StoreCutsAnswers => "the object store does it and cuts the line",
             Self::StoreCutsBodies => "the object store cuts what it sends",
+            Self::StoreKilledInCommit => "killed within a commit to the object store",
             Self::StoreAtRandom => "the object store fails at random",
         }
     }
@@ -124,6 +127,7 @@ impl Fault {
             | Self::StoreUnconfirmed
             | Self::StoreCutsAnswers
             | Self::StoreCutsBodies
+            | Self::StoreKilledInCommit
             | Self::StoreAtRandom => Some(Place::S3),
             Self::RebalanceStorm
             | Self::CommitAnswerLost
@@ -177,6 +181,10 @@ impl Fault {
                 store_faults::unconfirmed_by_chance(Failure::DoneButCut, run, part).await;
             }
             Self::StoreCutsBodies => store_faults::cut_bodies(run, part).await,
+            Self::StoreKilledInCommit => {
+                let way = [Failure::Silent, Failure::DoneButSilent][run.chance.random_range(0..2)];
+                store_faults::kill_in_commit(way, run, part).await;
+            }
             Self::StoreAtRandom => store_faults::at_random(run, part).await,
         }
     }

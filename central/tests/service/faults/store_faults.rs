@@ -62,6 +62,15 @@ async fn a_log_that_comes_in_half_is_read_again() {
     strike("s3_bodies", Fault::StoreCutsBodies).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_killed_between_a_commit_and_its_answer_does_not_make_it_twice() {
+    let (mut run, parts) = scenarios::begin("s3_killed", Place::S3).await;
+    run.send(&parts[0]).await;
+    kill_in_commit(Failure::DoneButSilent, &mut run, &parts[1]).await;
+    run.until_exact().await;
+    run.centre.kill().await;
+}
+
 async fn strike(test: &str, fault: Fault) {
     let (mut run, parts) = scenarios::begin(test, Place::S3).await;
     run.send(&parts[0]).await;
@@ -119,6 +128,20 @@ pub(super) async fn cut_bodies(run: &mut Run, part: &[Sending]) {
     run.until_judged().await;
     until_failed(run, Failure::CutBody, before).await;
     proxy(run).mend();
+}
+
+/// A commit is on its way, or through, and nothing is answered: there the program is killed.
+pub(super) async fn kill_in_commit(failure: Failure, run: &mut Run, part: &[Sending]) {
+    run.until_followed().await;
+    let (news, before) = (run.brings_news(part), proxy(run).failed(failure));
+    proxy(run).fail(Plan::every(failure).of_commits());
+    run.send(part).await;
+    if news {
+        until_failed(run, failure, before).await;
+    }
+    run.centre.kill().await;
+    proxy(run).mend();
+    run.centre.start();
 }
 
 /// A part of the requests fails in one way, then a part in another, while records come.
