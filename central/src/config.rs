@@ -27,7 +27,9 @@
 //! path = "/var/lib/frischmarkt/lake" # a folder or s3://bucket/prefix
 //! flush_seconds = 5                  # default
 //! upkeep_minutes = 60                # default; between compactions, of the real clock
-//! options = {}                       # what the object store wants to know
+//! credentials_file = "lake.keys"     # optional: keys of the object store as AWS's own file has them,
+//!                                    # profile "default"; absent means AWS_* of the environment
+//! options = {}                       # further settings of the object store, see docs/operations.md
 //! [judge]
 //! oldest_business_day = "2017-01-01" # default: 400 days before a record's arrival
 //! unknown_stores = "refuse"          # default; "add" lets a store's first good record add it
@@ -47,6 +49,10 @@ use shared::time::{BusinessDay, Clock};
 use shared::topics::PARTITIONS;
 
 use reader::{Faults, Section};
+
+/// How the names of options end that are secret.
+const SECRETS: [&str; 4] =
+    ["secret_access_key", "token", "access_key_id", "sse_customer_key_base64"];
 
 /// Everything that the service must be told.
 #[derive(Debug, Clone)]
@@ -129,7 +135,9 @@ pub struct LakeConfig {
     pub flush_seconds: u64,
     /// Minutes between two rounds of compaction, of the real clock.
     pub upkeep_minutes: u64,
-    /// What the object store wants to know.
+    /// A file with the keys of the object store.
+    pub credentials_file: Option<PathBuf>,
+    /// What else the object store wants to know; nothing secret.
     pub options: BTreeMap<String, String>,
 }
 
@@ -322,15 +330,39 @@ fn read_lake(mut section: Section, faults: &mut Faults) -> Option<LakeConfig> {
     let path = section.text("path", "a folder or s3://bucket/prefix", faults);
     let flush_seconds = section.number("flush_seconds", 1..=3_600, 5, faults);
     let upkeep_minutes = section.number("upkeep_minutes", 1..=10_080, 60, faults);
-    let options = section.texts("options", faults);
+    let credentials_file = if section.has("credentials_file") {
+        let right = "a file in the form of AWS's credentials, mode 640 or 600";
+        section.file("credentials_file", right, faults).map(Some)
+    } else {
+        Some(None)
+    };
+    let mut options = section.texts("options", faults);
+    if let Some(options) = &mut options {
+        if let Some(file) = options.get_mut("certificate_path") {
+            *file = section.path(file).display().to_string();
+        }
+        refuse_secrets(&section.key("options"), options, faults);
+    }
     let path = path.map(|path| section.place(&path));
     section.finish(faults);
     Some(LakeConfig {
         path: path?,
         flush_seconds: u64::try_from(flush_seconds?).ok()?,
         upkeep_minutes: u64::try_from(upkeep_minutes?).ok()?,
+        credentials_file: credentials_file?,
         options: options?,
     })
+}
+
+/// This file is read by many; a secret stands in a file of its own or in the environment.
+fn refuse_secrets(key: &str, options: &BTreeMap<String, String>, faults: &mut Faults) {
+    for name in options.keys() {
+        let plain = name.to_ascii_lowercase();
+        if SECRETS.iter().any(|secret| plain.ends_with(secret)) {
+            let right = "lake.credentials_file, or AWS_* of the environment";
+            faults.add(&format!("{key}.{name}"), "is a secret, which does not stand here", right);
+        }
+    }
 }
 
 fn read_judge(mut section: Section, faults: &mut Faults) -> Option<JudgeConfig> {
@@ -428,6 +460,23 @@ mod tests {
         ] {
             assert!(found.contains(part), "{part} is not among\n{found}");
         }
+    }
+
+    #[test]
+    fn a_secret_in_the_file_is_refused_by_its_key_and_not_repeated() {
+        let text = GOOD.replace(
+            "path = \"lake\"",
+            "path = \"s3://bucket/lake\"\noptions = { AWS_SECRET_ACCESS_KEY = \"s3cret\", region = \"x\" }",
+        );
+        let found = faults(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with("lake.options.AWS_SECRET_ACCESS_KEY: is a secret"),
+            "{found:?}"
+        );
+        assert!(!found[0].contains("s3cret"), "{found:?}");
+        let absent = GOOD.replace("[lake]", "[lake]\ncredentials_file = \"keys\"");
+        assert!(faults(&absent)[0].starts_with("lake.credentials_file: cannot read"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod disk;
 mod held;
 mod pending;
+mod remote;
 pub mod schema;
 pub mod storage;
 pub mod table;
@@ -18,6 +19,7 @@ pub mod writer;
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::backoff::Backoff;
@@ -30,6 +32,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::kafka::admin::{Admin, AdminError};
 use crate::kafka::{Consumer, ConsumerError, Event, Fault, Record};
+use crate::status::Status;
 use crate::store::{Store, StoreError};
 use pending::{Pending, Waiting};
 use storage::{Storage, StorageError};
@@ -66,18 +69,31 @@ pub enum LakeError {
     Consumer(#[source] ConsumerError),
 }
 
+impl LakeError {
+    /// Returns true where the same may succeed later: a store that is away only delays the lake.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_transient(),
+            Self::Table(error) => error.is_transient(),
+            Self::Verdicts(_) | Self::Generation(_) => true,
+            Self::NoTopic(_) | Self::Consumer(_) => false,
+        }
+    }
+}
+
 /// Follows the verdicts until `shutdown`. Fails at once where the place does not honour
 /// put-if-absent or cannot be used; every other fault is tried again.
 pub async fn run(
     config: &Config,
     store: Store,
+    status: Arc<Status>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LakeError> {
-    let storage = Storage::new(&config.lake.path, config.lake.options.clone());
+    let storage = Storage::of(&config.lake).map_err(LakeError::Storage)?;
     let mut shutdown = pin!(shutdown);
     let opened = tokio::select! {
         () = &mut shutdown => return Ok(()),
-        opened = open(config, store, &storage) => opened,
+        opened = open(config, store, &storage, status) => opened,
     };
     let mut follower = opened?;
     // Compaction is heavy: its task is its own, and ends with this one.
@@ -87,7 +103,11 @@ pub async fn run(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            () = tokio::time::sleep_until(follower.wake_at) => follower.work().await,
+            () = tokio::time::sleep_until(follower.wake_at) => {
+                if !finished(follower.work(), &mut shutdown, LAST_FLUSH).await {
+                    return Ok(());
+                }
+            }
             event = follower.consumer.next() => follower.take(event),
         }
     }
@@ -97,17 +117,41 @@ pub async fn run(
     Ok(())
 }
 
-async fn open(config: &Config, store: Store, storage: &Storage) -> Result<Follower, LakeError> {
-    storage.prove().await.map_err(LakeError::Storage)?;
+/// Does a piece of work to its end and returns true; where the program shall end meanwhile, the work
+/// has a while left. A store that does not answer must not hold up the end.
+async fn finished(
+    work: impl Future<Output = ()>,
+    shutdown: &mut (impl Future<Output = ()> + Unpin),
+    within: Duration,
+) -> bool {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        () = shutdown => {}
+        () = &mut work => return true,
+    }
+    if tokio::time::timeout(within, work).await.is_err() {
+        tracing::warn!("the lake's store did not answer in time; nothing of it is lost");
+    }
+    false
+}
+
+async fn open(
+    config: &Config,
+    store: Store,
+    storage: &Storage,
+    status: Arc<Status>,
+) -> Result<Follower, LakeError> {
+    let writer = writer_once_reachable(storage, &status).await?;
     let topic = Topic::StoreMinutes.name(&config.kafka.topic_prefix);
     let generation = generation_once_reachable(config, &topic).await;
-    let writer = LakeWriter::open(storage).await.map_err(LakeError::Table)?;
     let consumer =
         Consumer::subscribe(&config.kafka, "lake", &topic).map_err(LakeError::Consumer)?;
     let seed = u64::from(std::process::id());
     Ok(Follower {
         consumer,
         store,
+        status,
         writer,
         generation,
         flush_every: Duration::from_secs(config.lake.flush_seconds),
@@ -132,6 +176,29 @@ async fn generation_once_reachable(config: &Config, topic: &str) -> String {
     }
 }
 
+/// What is wrong for good ends the role; a store that is away is told and waited for.
+async fn writer_once_reachable(
+    storage: &Storage,
+    status: &Status,
+) -> Result<LakeWriter, LakeError> {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT, u64::from(std::process::id()));
+    loop {
+        match proved_writer(storage).await {
+            Err(error) if error.is_transient() => {
+                tracing::error!(error = %Chain(&error), "the lake waits for its store");
+                status.count_lake_failure();
+            }
+            done => return done,
+        }
+        tokio::time::sleep(backoff.next_wait()).await;
+    }
+}
+
+async fn proved_writer(storage: &Storage) -> Result<LakeWriter, LakeError> {
+    storage.prove().await.map_err(LakeError::Storage)?;
+    LakeWriter::open(storage).await.map_err(LakeError::Table)
+}
+
 /// Returns the topic's id, which a topic that is made anew has not.
 pub async fn generation(config: &Config, topic: &str) -> Result<String, LakeError> {
     let mut admin = Admin::connect(&config.kafka).await.map_err(LakeError::Generation)?;
@@ -144,6 +211,7 @@ pub async fn generation(config: &Config, topic: &str) -> Result<String, LakeErro
 struct Follower {
     consumer: Consumer,
     store: Store,
+    status: Arc<Status>,
     writer: LakeWriter,
     generation: String,
     flush_every: Duration,
@@ -251,10 +319,12 @@ impl Follower {
         let wait = match done {
             Ok(()) => {
                 self.backoff.reset();
+                self.status.clear_lake_failures();
                 self.flush_every
             }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "the lake waits and tries again");
+                self.status.count_lake_failure();
                 self.read_again_after(&error);
                 self.backoff.next_wait()
             }
@@ -334,5 +404,19 @@ impl Follower {
 
     fn number(&self, name: &str) -> Option<i32> {
         self.assigned.iter().copied().find(|&partition| self.name(partition) == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_hangs_does_not_hold_up_the_end() {
+        let soon = Duration::from_millis(1);
+        assert!(!finished(pending(), &mut ready(()), soon).await);
+        assert!(finished(ready(()), &mut pending(), soon).await);
     }
 }

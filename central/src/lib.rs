@@ -69,7 +69,7 @@ pub async fn run(
                 ingest::run(&config, store, status, end).await.context("the role ingest ended")
             }),
             Role::Lake => tasks.spawn(async move {
-                lake::run(&config, store, end).await.context("the role lake ended")
+                lake::run(&config, store, status, end).await.context("the role lake ended")
             }),
             Role::Reconcile => tasks.spawn(async move {
                 reconcile::role::run(&config, &status, end).await;

@@ -7,6 +7,11 @@ use central::cli::{self, Cli};
 use central::config::{Config, ConfigError};
 use clap::Parser;
 
+// The lake's library catches a panic of its own where an object store fails: a program that aborts
+// instead would take all roles down with it.
+#[cfg(all(panic = "abort", not(test)))]
+compile_error!("central is built with panic = \"unwind\": use `--profile play`");
+
 /// The lake's engine would else start a thread for each file it touches.
 const BLOCKING_THREADS_MAX: usize = 16;
 

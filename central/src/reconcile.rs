@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::figures::{Figures, Grain, Key, Part, Scope};
 use crate::lake::schema::LakeTable;
-use crate::lake::storage::Storage;
+use crate::lake::storage::{Storage, StorageError};
 use crate::lake::totals::{TableTotals, TotalsError};
 use crate::lake::{self, LakeError};
 use crate::store::closings::Closings;
@@ -56,6 +56,9 @@ pub enum ReconcileError {
     /// The topic cannot be read.
     #[error("the topic cannot be summed up")]
     Topic(#[source] TopicError),
+    /// The lake's place cannot be asked.
+    #[error("the lake's place cannot be used")]
+    Place(#[source] StorageError),
     /// The lake cannot be read.
     #[error("the lake cannot be summed up")]
     Lake(#[source] TotalsError),
@@ -183,7 +186,7 @@ pub async fn reconcile(config: &Config, order: &Order) -> Result<Report, Reconci
     let store = Store::new(&config.postgres).map_err(ReconcileError::Store)?;
     let topic = Topic::StoreMinutes.name(&config.kafka.topic_prefix);
     let generation = lake::generation(config, &topic).await.map_err(ReconcileError::Generation)?;
-    let storage = Storage::new(&config.lake.path, config.lake.options.clone());
+    let storage = Storage::of(&config.lake).map_err(ReconcileError::Place)?;
     let judged = store.judged(&generation).await.map_err(ReconcileError::Store)?;
     let places = Places { config, store, topic, generation, judged };
     let (lake, mut faults) = places.caught_up_lake(&storage, order.wait).await?;

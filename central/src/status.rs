@@ -44,6 +44,7 @@ pub struct Status {
     store_failures: Counter<u64, AtomicU64>,
     differences: Family<KindLabel, Gauge>,
     compared_at: Gauge,
+    lake_failures: Gauge,
     state: Mutex<State>,
 }
 
@@ -86,6 +87,7 @@ impl Status {
             store_failures: Counter::default(),
             differences: Family::default(),
             compared_at: Gauge::default(),
+            lake_failures: Gauge::default(),
             state: Mutex::default(),
         };
         status.register();
@@ -116,6 +118,8 @@ impl Status {
         to.register("reconcile_differences", help, self.differences.clone());
         let help = "When the last comparison ended, in seconds since 1970; 0 before the first";
         to.register("reconcile_ended_timestamp_seconds", help, self.compared_at.clone());
+        let help = "Tries of the lake that failed since the last one that did not";
+        to.register("lake_failures_in_a_row", help, self.lake_failures.clone());
     }
 
     fn state_mut(&self) -> MutexGuard<'_, State> {
@@ -160,6 +164,16 @@ impl Status {
     /// Counts a transaction that has to be tried again.
     pub fn count_store_failure(&self) {
         self.store_failures.inc();
+    }
+
+    /// Notes that a try of the lake failed. Nobody is unready for that: it only comes later.
+    pub fn count_lake_failure(&self) {
+        self.lake_failures.inc();
+    }
+
+    /// Notes that a try of the lake did not fail.
+    pub fn clear_lake_failures(&self) {
+        self.lake_failures.set(0);
     }
 
     /// Notes how far a partition lags, or that it is another's now.

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod process;
 pub mod publish;
 pub mod replay;
+pub mod s3;
 pub mod shop;
 pub mod stack;
 pub mod store;

@@ -20,6 +20,7 @@ use crate::link::control::{self, LinkName, Order};
 use crate::postgres::client::Access;
 use crate::postgres::{DATABASE, Durability, Postgres, ROLE};
 use crate::process::{Daemon, Ending, words};
+use crate::s3::S3;
 use crate::{broker, files, postgres, wait};
 
 pub mod configs;
@@ -74,6 +75,8 @@ pub enum Server {
     Kafka,
     /// The database.
     Postgres,
+    /// The object store, which is not there before somebody starts it.
+    S3,
 }
 
 /// A stack that stands in a folder.
@@ -111,8 +114,8 @@ pub async fn down(dir: &Path) -> Result<bool, StackError> {
         return Err(StackError::wrong(format!("{} is no stack's folder", layout.dir().display())));
     }
     let _lock = lock(&layout)?;
-    // Its data goes with the folder, so the broker need not tidy up; Postgres holds shared memory.
-    for daemon in [broker::formatter(&layout.kafka()), layout.kafka()] {
+    // Their data goes with the folder, so these need not tidy up; Postgres holds shared memory.
+    for daemon in [broker::formatter(&layout.kafka()), layout.kafka(), layout.s3()] {
         daemon.stop(Ending::Killed).await?;
     }
     let maker = postgres::maker(&layout.postgres());
@@ -190,6 +193,11 @@ impl Stack {
         configs::local(self.state.ports.centre_kafka_link)
     }
 
+    /// Returns the port of the object store, which answers once it was started.
+    pub fn s3_port(&self) -> u16 {
+        self.state.ports.s3
+    }
+
     /// Returns what the centre needs to enter its database without a link.
     pub fn database(&self) -> Access {
         Access {
@@ -220,6 +228,7 @@ impl Stack {
         match server {
             Server::Kafka => self.broker().start().await,
             Server::Postgres => self.postgres().start().await,
+            Server::S3 => S3 { daemon: self.layout.s3(), port: self.s3_port() }.start().await,
         }
     }
 
@@ -228,6 +237,7 @@ impl Stack {
         match server {
             Server::Kafka => self.layout.kafka().stop(how).await,
             Server::Postgres => self.layout.postgres().stop(how).await,
+            Server::S3 => self.layout.s3().stop(how).await,
         }
     }
 

@@ -1,7 +1,6 @@
 //! `central check`: one line for each thing that must be reachable; status 1 if one is not.
 
 use std::fmt::Display;
-use std::path::Path;
 use std::process::ExitCode;
 
 use shared::log::Chain;
@@ -10,13 +9,14 @@ use shared::topics::Topic;
 use crate::cli::out;
 use crate::config::{Config, KafkaConfig, LakeConfig};
 use crate::kafka::admin::{Admin, AdminError};
+use crate::lake::storage::{Storage, StorageError};
 use crate::store::{MigrateError, Store};
 
 pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     out::line("ok      configuration")?;
     let kafka = kafka(&config.kafka).await.map_err(|error| Chain(&error).to_string());
     let postgres = postgres(config).await.map_err(|error| Chain(&error).to_string());
-    let lake = lake(&config.lake).map_err(|error| error.to_string());
+    let lake = lake(&config.lake).await.map_err(|error| Chain(&error).to_string());
     let good = [say("kafka", kafka)?, say("postgres", postgres)?, say("lake", lake)?];
     Ok(if good.into_iter().all(|one| one) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -53,15 +53,8 @@ async fn postgres(config: &Config) -> Result<String, MigrateError> {
     ))
 }
 
-/// A folder can be proved by writing to it; an object store is proved by the lake's own start.
-fn lake(config: &LakeConfig) -> std::io::Result<String> {
-    if config.path.contains("://") {
-        return Ok(format!("{} (an object store, proved when the lake starts)", config.path));
-    }
-    let folder = Path::new(&config.path);
-    std::fs::create_dir_all(folder)?;
-    let probe = folder.join(format!(".check-{}", std::process::id()));
-    std::fs::write(&probe, b"")?;
-    std::fs::remove_file(&probe)?;
-    Ok(format!("{} can be written", config.path))
+/// The place is proved as the role does it at its start.
+async fn lake(config: &LakeConfig) -> Result<String, StorageError> {
+    Storage::of(config)?.prove().await?;
+    Ok(format!("{} can be written, and gives a name only once", config.path))
 }

@@ -115,6 +115,15 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// Returns true where the same may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Place { source, .. } => source.is_transient(),
+            Self::Read { .. } | Self::Commit { .. } | Self::Hole { .. } => true,
+            Self::Row { .. } => false,
+        }
+    }
+
     /// Returns true where the partitions have to be read again from the tables' identifiers.
     pub fn is_hole(&self) -> bool {
         match self {

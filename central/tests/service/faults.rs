@@ -11,13 +11,16 @@ mod gate;
 mod operator;
 mod places;
 mod run;
-mod scenarios;
+pub(crate) mod scenarios;
 mod shop;
+mod store_faults;
 mod stores;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::OnceLock;
+
+pub(crate) use fault::Place;
 
 use fakes::stack::Stack;
 use fakes::stack::own::OwnStack;

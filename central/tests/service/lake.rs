@@ -1,7 +1,8 @@
 //! The lake follows the verdicts: what is accepted gets in once, nothing else does, whatever ends the
 //! role in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use central::figures::{FiguresByKey, Grain, Part, Scope, add_batch};
 use central::lake::schema::LakeTable;
@@ -101,7 +102,7 @@ impl Role {
             let shutdown = async {
                 stopped.await.ok();
             };
-            central::lake::run(&config, store, shutdown).await.unwrap();
+            central::lake::run(&config, store, Arc::default(), shutdown).await.unwrap();
         });
         Self { task, stop }
     }
@@ -131,7 +132,7 @@ async fn until_lake_holds(world: &World, accepted: &[Sent]) {
 }
 
 async fn figures(world: &World) -> FiguresByKey {
-    let storage = Storage::new(&world.config.lake.path, BTreeMap::new());
+    let storage = Storage::of(&world.config.lake).unwrap();
     let mut all = FiguresByKey::new();
     for what in LakeTable::ALL {
         let table = TableTotals::open(&storage, what).await.unwrap();

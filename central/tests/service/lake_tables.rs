@@ -1,6 +1,5 @@
 //! Rows get into the lake's tables exactly once, whoever writes, dies or races.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -222,7 +221,7 @@ impl Folder {
     }
 
     fn storage(&self) -> Storage {
-        Storage::new(&self.0.path().join("lake").display().to_string(), BTreeMap::new())
+        Storage::in_folder(self.0.path().join("lake"))
     }
 
     async fn writer(&self) -> LakeWriter {

@@ -251,6 +251,7 @@ fn config(stack: &Stack, prefix: &str, own: (&TestDatabase, &std::path::Path)) -
             path: folder.join("lake").display().to_string(),
             flush_seconds: 1,
             upkeep_minutes: 60,
+            credentials_file: None,
             options: BTreeMap::new(),
         },
         judge: JudgeConfig { oldest_business_day: None, unknown_stores: UnknownStores::Refuse },

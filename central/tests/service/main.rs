@@ -5,11 +5,13 @@
 mod cli;
 mod dead_letters;
 mod faults;
+mod foreign;
 mod ingest;
 mod ingest_faults;
 mod ingest_world;
 mod judge_fuzz;
 mod lake;
+mod lake_s3;
 mod lake_tables;
 mod lake_world;
 mod migrations;

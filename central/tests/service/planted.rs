@@ -193,7 +193,7 @@ async fn plant(world: &World, shop: &Shop) {
             if fault == Fault::Altered {
                 alter(&mut batch);
             }
-            let storage = Storage::new(&world.config.lake.path, Default::default());
+            let storage = Storage::of(&world.config.lake).unwrap();
             let mut table = Table::open(&storage, LakeTable::Sales).await.unwrap();
             let (partition, batches) = (format!("{fault:?}/0"), vec![(0, Arc::new(batch))]);
             table

@@ -1,6 +1,6 @@
 //! `reconcile` finds what was altered, wherever it was altered, and nothing where nothing was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ async fn kept_sums_that_are_not_those_of_their_rows_are_found() {
 async fn rows_that_the_lake_has_twice_are_found() {
     let world = settled("reconcile_lake_twice").await;
     // Under another identifier the table takes the rows a second time.
-    let storage = Storage::new(&world.config.lake.path, BTreeMap::new());
+    let storage = Storage::of(&world.config.lake).unwrap();
     let mut table = Table::open(&storage, LakeTable::Sales).await.unwrap();
     let batches = vec![(0, Arc::new(world.batch("20", 3)))];
     let again =
@@ -174,7 +174,7 @@ async fn settled(test: &str) -> World {
         let shutdown = async {
             stopped.await.ok();
         };
-        central::lake::run(&config, store, shutdown).await.unwrap();
+        central::lake::run(&config, store, Arc::default(), shutdown).await.unwrap();
     });
     let report = compare(&world, Scope::default()).await;
     assert!(report.faults.is_empty(), "the lake caught up: {report:?}");

@@ -112,6 +112,8 @@ enum OrderWord {
 enum ServerName {
     Kafka,
     Postgres,
+    /// An S3-compatible object store, which only this starts; it keeps nothing when it stops
+    S3,
 }
 
 pub(super) async fn run(command: Command) -> anyhow::Result<()> {
@@ -208,6 +210,7 @@ impl From<ServerName> for Server {
         match name {
             ServerName::Kafka => Self::Kafka,
             ServerName::Postgres => Self::Postgres,
+            ServerName::S3 => Self::S3,
         }
     }
 }

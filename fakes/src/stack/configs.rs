@@ -41,6 +41,8 @@ pub struct Env {
     pub database_url: String,
     /// The warehouse's folder.
     pub lake: PathBuf,
+    /// The object store, once it was started.
+    pub s3_endpoint: String,
 }
 
 impl Env {
@@ -55,6 +57,7 @@ impl Env {
             fakes: layout.credentials("fakes"),
             database_url: database_url(layout, state, DATABASE),
             lake: layout.lake(),
+            s3_endpoint: format!("http://{}", local(state.ports.s3)),
         })
     }
 
@@ -74,6 +77,7 @@ impl Env {
             ("FAKES_KEY", path(&self.fakes.key)),
             ("DATABASE_URL", self.database_url.clone()),
             ("LAKE", path(&self.lake)),
+            ("S3_ENDPOINT", self.s3_endpoint.clone()),
         ];
         values.iter().fold(String::new(), |mut text, (name, value)| {
             writeln!(text, "{name}={}", quoted(value)).expect("a string takes any text");

@@ -8,7 +8,7 @@ use shared::topics::store_principal;
 
 use crate::authority::{self, Credentials};
 use crate::process::Daemon;
-use crate::{broker, postgres};
+use crate::{broker, postgres, s3};
 
 /// The paths of a stack's folder.
 #[derive(Debug, Clone)]
@@ -116,6 +116,11 @@ impl Layout {
     /// Returns the database's process.
     pub fn postgres(&self) -> Daemon {
         postgres::daemon(self.at("run/postgres.pid"), self.at("run/postgres.log"))
+    }
+
+    /// Returns the object store's process.
+    pub fn s3(&self) -> Daemon {
+        s3::daemon(self.at("run/s3.pid"), self.at("run/s3.log"))
     }
 
     /// Returns the links' process.

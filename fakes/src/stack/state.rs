@@ -44,13 +44,26 @@ pub struct Ports {
     pub link_control: u16,
     /// The port that the centre listens on.
     pub central_http: u16,
+    /// The object store.
+    pub s3: u16,
 }
 
 impl Ports {
     /// Returns ports that are free now.
     pub fn free() -> Result<Self, StackError> {
-        let [kafka, kafka_edge, kafka_centre, kafka_controller, postgres, e, k, p, control, http] =
-            ports::free()?;
+        let [
+            kafka,
+            kafka_edge,
+            kafka_centre,
+            kafka_controller,
+            postgres,
+            s3,
+            e,
+            k,
+            p,
+            control,
+            http,
+        ] = ports::free()?;
         Ok(Self {
             kafka,
             kafka_edge,
@@ -62,6 +75,7 @@ impl Ports {
             centre_postgres_link: p,
             link_control: control,
             central_http: http,
+            s3,
         })
     }
 }

@@ -86,6 +86,7 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("central", "rdkafka", &["src/kafka"]),
     ("central", "kafka_protocol", &["src/topics", "src/kafka/admin"]),
     ("central", "deltalake", &["src/lake"]),
+    ("central", "object_store", &["src/lake"]),
     ("central", "aws_lc_rs", &["src/tls"]),
     ("central", "axum", &["src/serve"]),
     ("central", "data_encoding", &["src/cli/deadletters"]),
@@ -96,6 +97,9 @@ const HOMES: &[(&str, &str, &[&str])] = &[
     ("fakes", "parquet", &["src/oracle"]),
     ("fakes", "arrow", &["src/oracle"]),
     ("fakes", "indicatif", &["src/demo"]),
+    ("fakes", "hyper", &["src/s3"]),
+    ("fakes", "hyper_util", &["src/s3"]),
+    ("fakes", "http_body_util", &["src/s3"]),
 ];
 
 struct SourceFile {

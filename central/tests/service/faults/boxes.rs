@@ -7,6 +7,7 @@ use fakes::stack::Stack;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::fault::Place;
 use super::operator::refused;
 use super::run::Run;
 use super::shop::{Mark, Shop, ShopBox};
@@ -159,7 +160,7 @@ async fn a_new_box_in_the_place_of_a_dead_one_counts_what_the_dead_one_took_alon
 async fn begin(test: &str, store: &str) -> (Run, Shop) {
     let world = World::on(Stack::shared(), test).await;
     let shop = Shop::open(&world, store);
-    (Run::begin(world, &[], ChaCha8Rng::seed_from_u64(0)).await, shop)
+    (Run::begin(world, Place::Folder, &[], ChaCha8Rng::seed_from_u64(0)).await, shop)
 }
 
 /// All is exact, nothing waits for an operator any more, and the comparison finds nothing.

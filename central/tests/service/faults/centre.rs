@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use crate::ingest_world::{Running, SOON, World};
 
 /// The program of a run and how it is started.
-pub(super) struct Centre {
+pub(crate) struct Centre {
     config_file: PathBuf,
     log: PathBuf,
     child: Option<Child>,
@@ -39,7 +39,7 @@ impl Centre {
     }
 
     /// Starts the program with its roles.
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.start_under(&[]);
     }
 
@@ -70,7 +70,7 @@ impl Centre {
     }
 
     /// Ends it by SIGKILL, wherever it stands.
-    pub(super) async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         if let Some(ended) = child.try_wait().unwrap() {
             panic!("the program ended by itself with {ended}: {}", self.tail());

@@ -17,7 +17,7 @@ const DISORDER: usize = 4;
 
 /// A record that is sent.
 #[derive(Debug, Clone)]
-pub(super) struct Sending {
+pub(crate) struct Sending {
     pub(super) batch: StoreMinute,
     /// True where its totals do not add up, so that the rules refuse it.
     pub(super) bad: bool,
@@ -52,7 +52,12 @@ fn draw_faults(chance: &mut ChaCha8Rng, seed: u64) -> Vec<Fault> {
     let of = |number: u64| Fault::ALL[usize::try_from(number).unwrap() % Fault::ALL.len()];
     let mut faults = vec![of(seed)];
     if chance.random_bool(0.5) {
-        faults.push(of(chance.random_range(0..100)));
+        let second = of(chance.random_range(0..1_000));
+        // A lake lies in one place.
+        let places = (faults[0].lake_in(), second.lake_in());
+        if !matches!(places, (Some(one), Some(other)) if one != other) {
+            faults.push(second);
+        }
     }
     faults
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fakes::process::Ending;
+use fakes::s3::proxy::Failure;
 use fakes::stack::Server;
 use fakes::wait;
 use rand::Rng;
@@ -15,6 +16,7 @@ use super::centre::member;
 use super::draw::Sending;
 use super::gate::Gate;
 use super::run::Run;
+use super::store_faults;
 use crate::ingest_faults::delete_before;
 use crate::ingest_world::SOON;
 
@@ -41,10 +43,25 @@ pub(super) enum Fault {
     LakeUnwritable,
     LakeDiskFull,
     LakeKilledInCommit,
+    StoreErrors,
+    StoreBusy,
+    StoreSilent,
+    StoreUnconfirmed,
+    StoreCutsAnswers,
+    StoreCutsBodies,
+    StoreKilledInCommit,
+    StoreAtRandom,
+}
+
+/// Where the lake of a run lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Folder,
+    S3,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::RebalanceStorm,
         Self::CommitAnswerLost,
         Self::KilledBeforeStoring,
@@ -60,6 +77,14 @@ impl Fault {
         Self::LakeUnwritable,
         Self::LakeDiskFull,
         Self::LakeKilledInCommit,
+        Self::StoreErrors,
+        Self::StoreBusy,
+        Self::StoreSilent,
+        Self::StoreUnconfirmed,
+        Self::StoreCutsAnswers,
+        Self::StoreCutsBodies,
+        Self::StoreKilledInCommit,
+        Self::StoreAtRandom,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -79,6 +104,43 @@ impl Fault {
             Self::LakeUnwritable => "the lake's log cannot be written",
             Self::LakeDiskFull => "the lake's disk is full",
             Self::LakeKilledInCommit => "killed within a commit of the lake",
+            Self::StoreErrors => "the object store answers 500",
+            Self::StoreBusy => "the object store answers 503",
+            Self::StoreSilent => "the object store never answers",
+            Self::StoreUnconfirmed => "the object store does it and answers 500",
+            Self::StoreCutsAnswers => "the object store does it and cuts the line",
+            Self::StoreCutsBodies => "the object store cuts what it sends",
+            Self::StoreKilledInCommit => "killed within a commit to the object store",
+            Self::StoreAtRandom => "the object store fails at random",
+        }
+    }
+
+    /// Tells where the lake must lie for it.
+    pub(super) fn lake_in(self) -> Option<Place> {
+        match self {
+            Self::LakeUnwritable | Self::LakeDiskFull | Self::LakeKilledInCommit => {
+                Some(Place::Folder)
+            }
+            Self::StoreErrors
+            | Self::StoreBusy
+            | Self::StoreSilent
+            | Self::StoreUnconfirmed
+            | Self::StoreCutsAnswers
+            | Self::StoreCutsBodies
+            | Self::StoreKilledInCommit
+            | Self::StoreAtRandom => Some(Place::S3),
+            Self::RebalanceStorm
+            | Self::CommitAnswerLost
+            | Self::KilledBeforeStoring
+            | Self::KilledWhileStoring
+            | Self::KilledInCommit
+            | Self::KilledAnywhere
+            | Self::Zombies
+            | Self::RetentionGap
+            | Self::BrokerRestart
+            | Self::PostgresRestart
+            | Self::PostgresCut
+            | Self::PostgresSlow => None,
         }
     }
 
@@ -109,6 +171,21 @@ impl Fault {
             Self::LakeUnwritable => unwritable(run, part).await,
             Self::LakeDiskFull => disk_full(run, part).await,
             Self::LakeKilledInCommit => kill_in_lake_commit(run, part).await,
+            Self::StoreErrors => store_faults::outage(Failure::Error, run, part).await,
+            Self::StoreBusy => store_faults::outage(Failure::Busy, run, part).await,
+            Self::StoreSilent => store_faults::outage(Failure::Silent, run, part).await,
+            Self::StoreUnconfirmed => {
+                store_faults::unconfirmed_by_chance(Failure::DoneButError, run, part).await;
+            }
+            Self::StoreCutsAnswers => {
+                store_faults::unconfirmed_by_chance(Failure::DoneButCut, run, part).await;
+            }
+            Self::StoreCutsBodies => store_faults::cut_bodies(run, part).await,
+            Self::StoreKilledInCommit => {
+                let way = [Failure::Silent, Failure::DoneButSilent][run.chance.random_range(0..2)];
+                store_faults::kill_in_commit(way, run, part).await;
+            }
+            Self::StoreAtRandom => store_faults::at_random(run, part).await,
         }
     }
 }
@@ -200,7 +277,7 @@ async fn restart(server: Server, run: &mut Run, part: &[Sending]) {
     let half = part.len() / 2;
     match server {
         // Nothing can be sent while the broker is away.
-        Server::Kafka => assert!(stack.start(server).await.unwrap(), "it was away"),
+        Server::Kafka | Server::S3 => assert!(stack.start(server).await.unwrap(), "it was away"),
         Server::Postgres => {
             run.send(&part[..half]).await;
             assert!(stack.start(server).await.unwrap(), "it was away");
@@ -249,7 +326,7 @@ async fn until_lake_fails(run: &mut Run, part: &[Sending]) {
     }
 }
 
-const LAKE_WAITS: &str = "the lake waits and tries again";
+pub(super) const LAKE_WAITS: &str = "the lake waits and tries again";
 
 /// Killed as soon as a data file is there that no log names yet, or a moment later.
 async fn kill_in_lake_commit(run: &mut Run, part: &[Sending]) {

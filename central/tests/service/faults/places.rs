@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::Sending;
+use super::fault::Place;
 use super::operator::refused;
 use super::run::Run;
 use super::shop::{Shop, ShopBox};
@@ -25,7 +26,7 @@ async fn a_standby_that_lacks_the_last_seconds_is_filled_again_and_the_lake_take
     let (of_new_store, after) = (batches("F1", 1..=6), batches("F0", 17..=20));
     let all = [before.clone(), lost.clone(), of_new_store.clone(), after.clone()];
     let opened = world.batch("F0", 1).minute.to_string();
-    let mut run = Run::begin(world, &all, ChaCha8Rng::seed_from_u64(0)).await;
+    let mut run = Run::begin(world, Place::Folder, &all, ChaCha8Rng::seed_from_u64(0)).await;
     run.centre.command(&["stores", "add", "F0", "--opened-at", &opened]).await;
     run.send(&before).await;
     run.until_followed().await;
@@ -76,7 +77,7 @@ enum Meanwhile {
 async fn remake_topic(test: &str, store: &str, meanwhile: Meanwhile) {
     let world = World::on(Stack::shared(), test).await;
     let mut shop = Shop::open(&world, store);
-    let mut run = Run::begin(world, &[], ChaCha8Rng::seed_from_u64(0)).await;
+    let mut run = Run::begin(world, Place::Folder, &[], ChaCha8Rng::seed_from_u64(0)).await;
     let mut desk = ShopBox::install(&run.world, &shop, "machine-a");
     desk.start();
     shop.sell(5);

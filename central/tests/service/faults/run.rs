@@ -17,9 +17,11 @@ use tokio::time::Instant;
 
 use super::centre::Centre;
 use super::draw::{Sending, draw, planted};
-use super::fault::Fault;
+use super::fault::{Fault, Place};
 use super::gate;
+use crate::foreign::{self, Sums};
 use crate::ingest_world::World;
+use crate::lake_s3::S3Lake;
 
 /// How long a run may take to become exact once nothing fails any more, on a loaded machine.
 const EXACT_WITHIN: Duration = Duration::from_secs(120);
@@ -46,10 +48,14 @@ impl fmt::Display for Told {
 }
 
 /// A run under way.
-pub(super) struct Run {
-    pub(super) world: World,
-    pub(super) centre: Centre,
+pub(crate) struct Run {
+    pub(crate) world: World,
+    pub(crate) centre: Centre,
     pub(super) chance: ChaCha8Rng,
+    /// Where the lake lies, if it is an object store.
+    pub(crate) s3: Option<S3Lake>,
+    /// What everything that counts sums up to, where that is known before it is sent.
+    truth: Option<Sums>,
     /// Records that must get a verdict.
     pub(super) records: i64,
     /// Batches that were sent before, by store and sequence.
@@ -59,7 +65,7 @@ pub(super) struct Run {
 }
 
 /// Where a record came to lie.
-pub(super) struct Lies {
+pub(crate) struct Lies {
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) sending: Sending,
@@ -70,7 +76,9 @@ pub(super) async fn run(stack: &'static Stack, seed: u64) -> Told {
     let world = World::on(stack, "faults").await;
     gate::build(&world).await;
     let drawn = draw(&world, seed);
-    let mut run = Run::begin(world, &drawn.parts, drawn.chance).await;
+    let place = drawn.faults.iter().filter_map(|fault| fault.lake_in()).next();
+    let place = place.unwrap_or(Place::Folder);
+    let mut run = Run::begin(world, place, &drawn.parts, drawn.chance).await;
     let mut parts = drawn.parts.iter();
     run.send(parts.next().unwrap()).await;
     for (fault, part) in drawn.faults.iter().zip(parts) {
@@ -92,28 +100,44 @@ pub(super) async fn run(stack: &'static Stack, seed: u64) -> Told {
 }
 
 /// The truth is written before anything is sent; what is sent again stands there once.
-fn write_truth(world: &World, parts: &[Vec<Sending>]) {
+fn write_truth(world: &World, parts: &[Vec<Sending>]) -> Sums {
+    let mut sums = Sums::default();
     let mut ledger = Ledger::open(world.folder.path(), "run").unwrap();
     let mut known = BTreeSet::new();
     for sending in parts.iter().flatten().filter(|sending| !sending.bad) {
         if known.insert((sending.batch.store.clone(), sending.batch.sequence)) {
             ledger.note(&Entry::of_batch(&sending.batch)).unwrap();
+            sums.add(&sending.batch);
         }
     }
+    sums
 }
 
 impl Run {
     /// Writes the truth down and starts the centre.
-    pub(super) async fn begin(world: World, parts: &[Vec<Sending>], chance: ChaCha8Rng) -> Self {
-        write_truth(&world, parts);
+    pub(super) async fn begin(
+        mut world: World,
+        place: Place,
+        parts: &[Vec<Sending>],
+        chance: ChaCha8Rng,
+    ) -> Self {
+        let truth = write_truth(&world, parts);
+        let truth = (!parts.is_empty()).then_some(truth);
+        let s3 = match place {
+            Place::Folder => None,
+            Place::S3 => Some(S3Lake::new(world.stack).await),
+        };
+        if let Some(lake) = &s3 {
+            lake.take_in(&mut world);
+        }
         let mut centre = Centre::of(&world).await;
         centre.start();
         let access = world.database.access().clone();
-        Self { world, centre, chance, records: 0, sent: BTreeSet::new(), access }
+        Self { world, centre, chance, s3, truth, records: 0, sent: BTreeSet::new(), access }
     }
 
     /// Sends records in their order, and tells where they lie.
-    pub(super) async fn send(&mut self, part: &[Sending]) -> Vec<Lies> {
+    pub(crate) async fn send(&mut self, part: &[Sending]) -> Vec<Lies> {
         let mut all = Vec::new();
         for sending in part {
             let (partition, offset) = self.world.send(&sending.batch).await;
@@ -168,30 +192,43 @@ impl Run {
         counted.await.unwrap_or_else(|late| panic!("{late}: {}", self.centre.tail()));
     }
 
-    /// Waits until Postgres and the lake hold what the truth says, and nothing else.
-    pub(super) async fn until_exact(&self) {
+    /// Waits until Postgres and the lake hold what the truth says, and nothing else; a reader that is
+    /// not ours finds the same sums in the lake.
+    pub(crate) async fn until_exact(&self) {
         self.until_agree(true).await;
+        let folder = self.lake().display().to_string();
+        let found = match &self.s3 {
+            Some(lake) => foreign::sums(&lake.address(), Some(&lake.endpoint())),
+            None => foreign::sums(&folder, None),
+        };
+        // What tills rang up is held against Postgres by now, so one is as good as the other.
+        let truth = match &self.truth {
+            Some(truth) => truth.clone(),
+            None => Sums::in_postgres(&self.world.sql).await,
+        };
+        assert_eq!(found, truth, "DuckDB finds the truth in the lake");
     }
 
     /// Waits until the lake holds all that Postgres holds; not all that will be sent was sent yet.
-    pub(super) async fn until_followed(&self) {
+    pub(crate) async fn until_followed(&self) {
         self.until_judged().await;
         self.until_agree(false).await;
     }
 
     async fn until_agree(&self, with_truth: bool) {
-        let places = Places {
-            dir: self.world.folder.path().to_owned(),
-            database: Some(self.access.clone()),
-            lake: Some(self.lake()),
-        };
-        let agree =
-            wait::until("all places agree", EXACT_WITHIN, async || match verify(&places).await {
+        let agree = wait::until("all places agree", EXACT_WITHIN, async || {
+            let places = Places {
+                dir: self.world.folder.path().to_owned(),
+                database: Some(self.access.clone()),
+                lake: Some(self.lake_here().await?),
+            };
+            match verify(&places).await {
                 Ok(report) if report.is_exact() => Ok(()),
                 Ok(report) if !with_truth && same_sides(&report) => Ok(()),
                 Ok(report) => Err(format!("{report:#?}")),
                 Err(error) => Err(error.chain()),
-            });
+            }
+        });
         agree.await.unwrap_or_else(|late| panic!("{late}: {}", self.centre.tail()));
     }
 
@@ -208,7 +245,15 @@ impl Run {
         rows.iter().map(letter).collect()
     }
 
-    /// Returns the lake's folder.
+    /// Returns a folder with what the lake holds now.
+    async fn lake_here(&self) -> Result<PathBuf, String> {
+        match &self.s3 {
+            Some(lake) => lake.folder().await,
+            None => Ok(self.lake()),
+        }
+    }
+
+    /// Returns the folder of a lake that lies in one.
     pub(super) fn lake(&self) -> PathBuf {
         self.world.folder.path().join("lake")
     }

@@ -9,12 +9,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::Sending;
+use super::fault::Place;
 use super::run::Run;
 use crate::ingest_world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lake_restored_from_an_older_copy_catches_up_by_itself() {
-    let (mut run, parts) = begin("old_lake").await;
+    let (mut run, parts) = begin("old_lake", Place::Folder).await;
     let (lake, copy) = (run.lake(), run.world.folder.path().join("yesterday"));
     run.send(&parts[0]).await;
     run.until_followed().await;
@@ -35,7 +36,7 @@ async fn a_lake_restored_from_an_older_copy_catches_up_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_restored_from_an_older_copy_reads_again_and_the_lake_takes_nothing_twice() {
-    let (mut run, parts) = begin("old_database").await;
+    let (mut run, parts) = begin("old_database", Place::Folder).await;
     let name = run.world.database.access().database.clone();
     let copy = format!("{name}_old");
     run.send(&parts[0]).await;
@@ -59,14 +60,14 @@ async fn a_database_restored_from_an_older_copy_reads_again_and_the_lake_takes_n
 }
 
 /// Two parts of the minutes of two stores, and a centre that waits for them.
-async fn begin(test: &str) -> (Run, [Vec<Sending>; 2]) {
+pub(crate) async fn begin(test: &str, place: Place) -> (Run, [Vec<Sending>; 2]) {
     let world = World::on(Stack::shared(), test).await;
     let part = |sequences: std::ops::RangeInclusive<u64>| -> Vec<Sending> {
         let both = sequences.flat_map(|one| [world.batch("F0", one), world.batch("F1", one)]);
         both.map(|batch| Sending { batch, bad: false }).collect()
     };
     let parts = [part(1..=8), part(9..=16)];
-    (Run::begin(world, &parts, ChaCha8Rng::seed_from_u64(0)).await, parts)
+    (Run::begin(world, place, &parts, ChaCha8Rng::seed_from_u64(0)).await, parts)
 }
 
 /// Puts one database in the place of another, as a backup of its files would be.

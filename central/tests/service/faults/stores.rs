@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::Sending;
+use super::fault::Place;
 use super::gate::{self, Gate};
 use super::operator::refused;
 use super::run::Run;
@@ -84,7 +85,7 @@ async fn begin(test: &str, named: &[&str]) -> Run {
     std::fs::write(&world.config_file, text).unwrap();
     let all = minutes(&world, 1..=MINUTES);
     let opened = world.batch("F0", 1).minute.to_string();
-    let run = Run::begin(world, &[all], ChaCha8Rng::seed_from_u64(0)).await;
+    let run = Run::begin(world, Place::Folder, &[all], ChaCha8Rng::seed_from_u64(0)).await;
     for store in named {
         run.centre.command(&["stores", "add", store, "--opened-at", &opened]).await;
     }
