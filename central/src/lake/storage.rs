@@ -292,9 +292,6 @@ mod tests {
         let refused = Storage::of(&config).unwrap().prove().await.unwrap_err();
         assert!(refused.is_transient(), "{refused:?}");
         assert!(refused.to_string().contains("https://127.0.0.1:1"), "{refused}");
-        config.options.remove("skip_signature");
-        let refused = Storage::of(&config).unwrap_err();
-        assert!(!refused.is_transient(), "{refused:?}");
     }
 
     fn config(path: &str) -> LakeConfig {

@@ -119,7 +119,7 @@ impl TableError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Place { source, .. } => source.is_transient(),
-            Self::Read { .. } | Self::Commit { .. } | Self::Hole { .. } => true,
+            Self::Read { .. } | Self::Commit { .. } | Self::Look { .. } | Self::Hole { .. } => true,
             Self::Row { .. } => false,
         }
     }

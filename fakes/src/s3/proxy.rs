@@ -333,3 +333,52 @@ impl Body for Answer {
         SizeHint::with_exact(self.length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: &str = "/bucket/lake/tills/_delta_log/00000000000000000001.json";
+
+    #[test]
+    fn a_plan_strikes_as_often_as_it_says_and_only_what_can_fail_so() {
+        let mut twice = Plan::times(Failure::DoneButError, 2).of_commits();
+        assert!(!twice.strikes(&Method::GET, COMMIT));
+        assert!(!twice.strikes(&Method::PUT, "/bucket/lake/tills/part-1.parquet"));
+        let struck = (0..5).filter(|_| twice.strikes(&Method::PUT, COMMIT)).count();
+        assert_eq!(struck, 2);
+        let mut bodies = Plan::every(Failure::CutBody);
+        assert!(bodies.strikes(&Method::GET, "/bucket") && !bodies.strikes(&Method::PUT, COMMIT));
+    }
+
+    #[test]
+    fn the_same_seed_strikes_the_same() {
+        let struck = |seed| {
+            let mut plan = Plan::some(Failure::Error, 30, seed);
+            (0..1_000).map(|_| plan.strikes(&Method::GET, "/")).collect::<Vec<_>>()
+        };
+        assert_eq!(struck(1), struck(1));
+        assert_ne!(struck(1), struck(2));
+        let hits = struck(1).iter().filter(|hit| **hit).count();
+        assert!((200..400).contains(&hits), "{hits} of 1000");
+    }
+
+    #[tokio::test]
+    async fn who_waits_in_silence_is_cut_when_the_proxy_is_mended() {
+        // Nobody listens behind it: what is silent is not passed on.
+        let proxy = Proxy::start(1).await.unwrap();
+        proxy.fail(Plan::every(Failure::Silent));
+        let asked = tokio::spawn(super::super::client::Client::of(proxy.port()).is_up());
+        let failed =
+            crate::wait::until("it is taken", std::time::Duration::from_secs(10), async || {
+                match proxy.failed(Failure::Silent) {
+                    0 => Err("not yet".to_owned()),
+                    _ => Ok(()),
+                }
+            });
+        failed.await.unwrap();
+        assert!(!asked.is_finished());
+        proxy.mend();
+        asked.await.unwrap().unwrap_err();
+    }
+}
