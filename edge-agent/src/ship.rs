@@ -12,6 +12,7 @@ use shared::ids::Sequence;
 use shared::minute::StoreStatus;
 use shared::time::{Clock, Timestamp};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::buffer::{Buffer, BufferError, Outgoing};
@@ -37,14 +38,19 @@ use statuses::Statuses;
 /// small box.
 const IN_FLIGHT_MAX: usize = 500;
 
-/// Bytes of bodies on their way, beside one batch that may be larger.
-const IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
+/// Bytes of bodies on their way, beside one batch that may be larger: several requests, so that the
+/// broker has the next one while it answers the last.
+const IN_FLIGHT_BYTES_MAX: usize = 2 << 20;
+
+/// As many until a broker has confirmed the first: what waits for a line that is down waits on the
+/// disk, not in memory.
+const UNTRIED_BYTES_MAX: usize = 256 << 10;
 
 /// How often delivery reports are fetched while some are due; they add this to the latency.
 const REPORT_PAUSE: Duration = Duration::from_millis(10);
 
-/// How often they are fetched while they come one after the other: what is confirmed makes room for
-/// more, and a full window stands still until that is known.
+/// How long the thread waits for the next one while they come one after the other: what is confirmed
+/// makes room for more, and a full window stands still until that is known.
 const FLOW_PAUSE: Duration = Duration::from_millis(1);
 
 /// After this long without a report they do not come one after the other.
@@ -135,6 +141,8 @@ struct Window {
     notes: Notes,
     /// When something went out, or was confirmed, last.
     heard: Option<Instant>,
+    /// Whether this session's broker has confirmed something.
+    proved: bool,
     /// Up to here each batch goes alone: a broker refuses all that it gets at once for one of them.
     alone_to: Option<Sequence>,
     statuses: Statuses,
@@ -149,6 +157,7 @@ impl Window {
             ahead: Ahead::default(),
             notes: Notes::default(),
             heard: None,
+            proved: false,
             alone_to,
             statuses,
         }
@@ -157,7 +166,8 @@ impl Window {
     fn has_room(&self) -> bool {
         let alone = self.alone_to.is_some_and(|to| self.last.is_none_or(|last| last < to));
         let most = if alone { 1 } else { IN_FLIGHT_MAX };
-        self.in_flight.len() < most && self.bytes < IN_FLIGHT_BYTES_MAX
+        let bytes = if self.proved { IN_FLIGHT_BYTES_MAX } else { UNTRIED_BYTES_MAX };
+        self.in_flight.len() < most && self.bytes < bytes
     }
 
     /// Returns how a session ends whose broker has refused a batch for good.
@@ -185,15 +195,18 @@ impl Window {
     fn remove(&mut self, sequence: Sequence) {
         self.bytes -= self.in_flight.remove(&sequence).unwrap_or(0);
         self.heard = Some(Instant::now());
+        self.proved = true;
     }
 
     /// Returns how long to wait for reports.
     fn pause(&self) -> Duration {
-        if self.is_idle() {
-            return IDLE_PAUSE;
-        }
-        let flows = self.heard.is_some_and(|heard| heard.elapsed() < FLOW_ENDS);
-        if flows { FLOW_PAUSE } else { REPORT_PAUSE }
+        if self.is_idle() { IDLE_PAUSE } else { REPORT_PAUSE }
+    }
+
+    /// Returns true where reports come one after the other.
+    fn flows(&self) -> bool {
+        let lately = self.heard.is_some_and(|heard| heard.elapsed() < FLOW_ENDS);
+        lately && !self.in_flight.is_empty()
     }
 
     /// Names the silence of a broker that takes batches and confirms none.
@@ -284,7 +297,7 @@ impl Shipper {
             let paced = pace.wait(began.elapsed());
             let pause = if paced.is_zero() { pause } else { pause.min(paced) };
             tokio::select! {
-                () = sleep(pause) => {}
+                () = rest(&producer, window.flows(), pause) => {}
                 _ = self.cut.changed(), if window.in_flight.is_empty() => {}
                 Ok(()) = self.identity.changed() => {
                     if !self.identity.borrow_and_update().shows_what(&identity) {
@@ -390,6 +403,17 @@ impl Shipper {
             }
             Ok(()) => Ok(()),
         }
+    }
+}
+
+/// Waits for reports. Where they come one after the other the thread waits in librdkafka itself, which
+/// gives each one up at once; then it is the others' turn.
+async fn rest(producer: &Producer, flows: bool, pause: Duration) {
+    if flows {
+        producer.wait(FLOW_PAUSE);
+        yield_now().await;
+    } else {
+        sleep(pause).await;
     }
 }
 

@@ -29,6 +29,10 @@ const SETUP_MILLIS: &str = "10000";
 /// without a word, and whoever uses one then waits a minute for nothing.
 const IDLE_MILLIS: &str = "45000";
 
+/// Bytes of records sent in one request: so small that several are under way at once within the
+/// window, and that compressing one takes little memory.
+const BATCH_BYTES: &str = "524288";
+
 /// How the broker is reached.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -56,6 +60,7 @@ impl Settings {
             .set("acks", "all")
             .set("message.timeout.ms", "0")
             .set("compression.type", "zstd")
+            .set("batch.size", BATCH_BYTES)
             .set("partitioner", "murmur2_random")
             .set("reconnect.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "1000")
@@ -256,6 +261,11 @@ impl Producer {
             }
             None => Ok(topic.map_or(0, |topic| topic.partitions().len())),
         }
+    }
+
+    /// Waits until librdkafka has something to tell, and takes that.
+    pub(super) fn wait(&self, most: Duration) {
+        self.inner.poll(most);
     }
 
     /// Takes what librdkafka has to tell: one poll without waiting takes one event.
