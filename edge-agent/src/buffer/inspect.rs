@@ -128,6 +128,8 @@ pub struct Shown {
 /// A reader of a buffer.
 pub struct Inspector {
     connection: Connection,
+    path: PathBuf,
+    key: Key,
 }
 
 impl Inspector {
@@ -156,7 +158,7 @@ impl Inspector {
             | BufferError::RefusedAgain(_)
             | BufferError::Closed => InspectError::Buffer(error),
         })?;
-        Ok(Self { connection })
+        Ok(Self { connection, path: path.to_owned(), key: key.clone() })
     }
 
     /// Returns what the buffer knows of itself.

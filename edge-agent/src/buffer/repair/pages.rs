@@ -26,6 +26,9 @@ use crate::buffer::Key;
 pub(super) const PAGE_BYTES: usize = 4096;
 /// Bytes of vector and checksum at a page's end.
 pub(super) const RESERVED_BYTES: usize = 80;
+/// The page of the bytes that SQLite locks, one GiB into the file: it is never written
+/// (`https://sqlite.org/fileformat2.html#the_lock_byte_page`).
+pub(super) const LOCK_PAGE: u32 = 262_145;
 const SALT_BYTES: usize = 16;
 const VECTOR_BYTES: usize = 16;
 const LOG_HEAD_BYTES: u64 = 32;

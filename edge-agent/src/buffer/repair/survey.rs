@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 
-use super::pages::{Found, Pages};
+use super::pages::{Found, LOCK_PAGE, Pages};
 use super::tree::{Give, Kind, Node, Nothing, Record, free_pages};
 use crate::buffer::BufferError;
 use crate::buffer::sqlite::{SCHEMA, database, rows};
@@ -139,7 +139,7 @@ pub(super) fn survey(pages: &Pages) -> Result<Survey, BufferError> {
     let older = of_tables.chain(&master.older).copied().collect();
     let mut survey = Survey { tables: held, damaged: master.damaged, older };
     for number in 1..=pages.count() {
-        if !seen.contains(&number) && !free.contains(&number) {
+        if !seen.contains(&number) && !free.contains(&number) && number != LOCK_PAGE {
             survey.adopt(pages, number);
         }
     }
