@@ -7,29 +7,32 @@
 
 pub mod admin;
 pub mod again;
+mod callbacks;
 pub mod scan;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::consumer::{BaseConsumer, CommitMode, ConsumerContext, StreamConsumer};
+use rdkafka::consumer::{CommitMode, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Offset, Statistics, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use shared::time::Timestamp;
-use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::config::KafkaConfig;
+use callbacks::{Context, Noted};
 
 /// How long the broker keeps our place in the group after a sudden death.
 const SESSION_MS: &str = "10000";
 /// Bytes that librdkafka may fetch ahead, in kilobytes: two or three of our largest batches.
 const FETCH_AHEAD_KILOBYTES: &str = "16384";
+/// How long a member that was put out of its group waits before it joins anew. Two programs of one name
+/// put each other out; each has this long to get something done.
+const REJOIN_AFTER: Duration = Duration::from_secs(2);
 /// How long a question to the broker may take.
 const ASK_WAIT: Duration = Duration::from_secs(10);
 
@@ -122,97 +125,15 @@ pub enum ConsumerError {
     },
 }
 
-/// What the callbacks leave behind for the task that reads.
-#[derive(Debug, Default)]
-struct Noted {
-    /// Assignments and revocations; a rebalance gives at most two, and the reader takes them first.
-    events: VecDeque<Event>,
-    started: BTreeSet<i32>,
-    high: BTreeMap<i32, i64>,
-    brokers_up: usize,
-    last_error: Option<String>,
-}
-
-struct Context {
-    noted: Mutex<Noted>,
-    changed: Notify,
-}
-
-impl Context {
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => tracing::warn!(facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(facility, "{message}");
-            }
-        }
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let mut noted = self.noted();
-        noted.brokers_up = statistics.brokers.values().filter(|one| one.state == "UP").count();
-        if noted.brokers_up > 0 {
-            noted.last_error = None;
-        }
-        for partition in statistics.topics.values().flat_map(|topic| topic.partitions.values()) {
-            if partition.hi_offset >= 0 {
-                noted.high.insert(partition.partition, partition.hi_offset);
-            }
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.noted().last_error = Some(format!("{error}: {reason}"));
-    }
-}
-
-impl ConsumerContext for Context {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        what: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        let partitions: Vec<i32> = list.elements().iter().map(|one| one.partition()).collect();
-        let result = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.noted().events.push_back(Event::Assigned(partitions));
-            // librdkafka wants an answer now; the partitions join when their offsets are known.
-            consumer.incremental_assign(&TopicPartitionList::new())
-        } else {
-            let ours = {
-                let mut noted = self.noted();
-                let mut ours = TopicPartitionList::new();
-                for one in list.elements() {
-                    if noted.started.remove(&one.partition()) {
-                        ours.add_partition(one.topic(), one.partition());
-                    }
-                }
-                noted.events.push_back(Event::Revoked(partitions));
-                ours
-            };
-            consumer.incremental_unassign(&ours)
-        };
-        if let Err(error) = result {
-            tracing::error!(%error, "cannot answer a rebalance");
-        }
-        self.changed.notify_one();
-    }
-}
-
 /// A member of the consumer group `<group_prefix>-<role>`.
 pub struct Consumer {
     inner: Arc<StreamConsumer<Context>>,
+    settings: ClientConfig,
     topic: String,
+    /// Partitions that were told as assigned.
+    assigned: BTreeSet<i32>,
+    /// When to join the group anew, after an error that librdkafka does not return from.
+    rejoin_at: Option<Instant>,
     /// A record that was read after a rebalance that has not been told yet.
     held_back: Option<Record>,
     /// Next offset to be read of each started partition.
@@ -224,14 +145,15 @@ pub struct Consumer {
 impl Consumer {
     /// Makes a consumer and joins its group. Connecting goes on in the background.
     pub fn subscribe(config: &KafkaConfig, role: &str, topic: &str) -> Result<Self, ConsumerError> {
-        let fault = |source| ConsumerError::Create { topic: topic.to_owned(), source };
-        let context = Context { noted: Mutex::default(), changed: Notify::new() };
-        let inner: StreamConsumer<Context> =
-            settings(config, role).create_with_context(context).map_err(fault)?;
-        inner.subscribe(&[topic]).map_err(fault)?;
+        let settings = settings(config, role);
+        let inner = join(&settings, topic, Noted::default())
+            .map_err(|source| ConsumerError::Create { topic: topic.to_owned(), source })?;
         Ok(Self {
-            inner: Arc::new(inner),
+            inner,
+            settings,
             topic: topic.to_owned(),
+            assigned: BTreeSet::new(),
+            rejoin_at: None,
             held_back: None,
             positions: BTreeMap::new(),
             out_of_range: false,
@@ -243,6 +165,11 @@ impl Consumer {
         loop {
             if let Some(event) = self.take_noted() {
                 return event;
+            }
+            if let Some(at) = self.rejoin_at {
+                tokio::time::sleep_until(at).await;
+                self.rejoin();
+                continue;
             }
             if self.out_of_range {
                 // The flag falls after the answer, so that a cancelled question is asked again.
@@ -273,12 +200,38 @@ impl Consumer {
 
     fn take_noted(&mut self) -> Option<Event> {
         let event = self.noted().events.pop_front()?;
-        if let Event::Revoked(partitions) = &event {
-            let gone = |partition: i32| partitions.contains(&partition);
-            self.held_back.take_if(|record| gone(record.partition));
-            self.positions.retain(|&partition, _| !gone(partition));
+        match &event {
+            Event::Assigned(partitions) => self.assigned.extend(partitions),
+            Event::Revoked(partitions) => {
+                let gone = |partition: i32| partitions.contains(&partition);
+                self.held_back.take_if(|record| gone(record.partition));
+                self.positions.retain(|&partition, _| !gone(partition));
+                self.assigned.retain(|&partition| !gone(partition));
+            }
+            Event::Record(_) | Event::Fault(_) => {}
         }
         Some(event)
+    }
+
+    /// Joins the group anew; whatever was assigned is told as revoked, as by any rebalance.
+    fn rejoin(&mut self) {
+        let mut noted = Noted { last_error: self.noted().last_error.clone(), ..Noted::default() };
+        if !self.assigned.is_empty() {
+            noted.events.push_back(Event::Revoked(self.assigned.iter().copied().collect()));
+        }
+        match join(&self.settings, &self.topic, noted) {
+            Ok(inner) => {
+                let gone = std::mem::replace(&mut self.inner, inner);
+                // It closes in its own time, and must not hold up this task.
+                tokio::task::spawn_blocking(move || drop(gone));
+                self.out_of_range = false;
+                self.rejoin_at = None;
+            }
+            Err(error) => {
+                tracing::error!(%error, topic = self.topic, "cannot join the group anew");
+                self.rejoin_at = Some(Instant::now() + REJOIN_AFTER);
+            }
+        }
     }
 
     /// Keeps what was read, or tells of it at once where it is a refusal.
@@ -291,6 +244,17 @@ impl Consumer {
             }
             Err(error) => error,
         };
+        if let Some((_, reason)) = self.inner.client().fatal_error() {
+            let topic = &self.topic;
+            tracing::error!(
+                reason,
+                topic,
+                "put out of the group, joining anew: is kafka.instance unique?"
+            );
+            self.noted().put_out(format!("put out of the group: {reason}"));
+            self.rejoin_at = Some(Instant::now() + REJOIN_AFTER);
+            return None;
+        }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 self.out_of_range = true;
@@ -331,8 +295,12 @@ impl Consumer {
         }
     }
 
-    /// Starts (or starts anew) an assigned partition at an offset, or at the beginning.
+    /// Starts (or starts anew) an assigned partition at an offset, or at the beginning. A member that was
+    /// put out of its group starts nothing; [`Consumer::next`] tells what it has lost.
     pub fn start_at(&mut self, partition: i32, offset: Option<i64>) -> Result<(), ConsumerError> {
+        if self.inner.client().fatal_error().is_some() {
+            return Ok(());
+        }
         let fault = |source| ConsumerError::Start { partition, source };
         self.stop(partition).map_err(fault)?;
         let mut list = TopicPartitionList::new();
@@ -376,8 +344,12 @@ impl Consumer {
         }
     }
 
-    /// Tells the broker how far a partition is, for the display of lag only.
+    /// Tells the broker how far a partition is, for the display of lag only. Says nothing of one that
+    /// is no longer ours: a broker puts a named member that does so out of its group for good.
     pub fn report(&self, partition: i32, next_offset: i64) {
+        if self.inner.assignment_lost() || !self.noted().started.contains(&partition) {
+            return;
+        }
         let mut list = TopicPartitionList::new();
         let told = list
             .add_partition_offset(&self.topic, partition, Offset::Offset(next_offset))
@@ -415,6 +387,17 @@ impl Consumer {
         }
         list
     }
+}
+
+/// Makes a member of the group that reads a topic; `noted` is what it has to tell before all else.
+fn join(
+    settings: &ClientConfig,
+    topic: &str,
+    noted: Noted,
+) -> Result<Arc<StreamConsumer<Context>>, KafkaError> {
+    let inner: StreamConsumer<Context> = settings.create_with_context(Context::of(noted))?;
+    inner.subscribe(&[topic])?;
+    Ok(Arc::new(inner))
 }
 
 /// Copies a message out of librdkafka's memory.

@@ -1,16 +1,21 @@
 //! The centre of a run: the real program, which can be killed like any process, and further members
 //! in this process that come and go.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use central::Role;
 use central::config::Config;
 use fakes::link::Link;
 use fakes::wait;
 use tokio::process::{Child, Command};
 
 use crate::ingest_world::{Running, SOON, World};
+
+/// Its name in the consumer groups.
+const NAME: &str = "first";
 
 /// The program of a run and how it is started.
 pub(crate) struct Centre {
@@ -32,7 +37,7 @@ impl Centre {
             .replace(&format!("\nport = {port}\n"), &format!("\nport = {}\n", link.port()))
             .replace(&http, "listen = \"127.0.0.1:0\"")
             // A program that comes back under its name waits for no session of its own to expire.
-            .replace("[kafka]\n", "[kafka]\ninstance = \"first\"\n");
+            .replace("[kafka]\n", &format!("[kafka]\ninstance = \"{NAME}\"\n"));
         let config_file = world.folder.path().join("program.toml");
         std::fs::write(&config_file, text).unwrap();
         Self { config_file, log: world.folder.path().join("program.log"), child: None, link }
@@ -67,6 +72,14 @@ impl Centre {
             tokio::io::copy(&mut says, &mut file).await.unwrap();
         });
         self.child = Some(child);
+    }
+
+    /// Starts a second one of the same roles and name in this process.
+    pub(super) fn second(&self, world: &World) -> Running {
+        let mut config: Config = world.config.clone();
+        config.http.listen = ([127, 0, 0, 1], 0).into();
+        config.kafka.instance = Some(NAME.to_owned());
+        Running::start_roles(&config, BTreeSet::from([Role::Ingest, Role::Lake]))
     }
 
     /// Ends it by SIGKILL, wherever it stands.

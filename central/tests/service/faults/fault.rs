@@ -51,6 +51,7 @@ pub(super) enum Fault {
     StoreCutsBodies,
     StoreKilledInCommit,
     StoreAtRandom,
+    NameTaken,
 }
 
 /// Where the lake of a run lies.
@@ -61,7 +62,7 @@ pub(crate) enum Place {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::RebalanceStorm,
         Self::CommitAnswerLost,
         Self::KilledBeforeStoring,
@@ -85,6 +86,7 @@ impl Fault {
         Self::StoreCutsBodies,
         Self::StoreKilledInCommit,
         Self::StoreAtRandom,
+        Self::NameTaken,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -112,6 +114,7 @@ impl Fault {
             Self::StoreCutsBodies => "the object store cuts what it sends",
             Self::StoreKilledInCommit => "killed within a commit to the object store",
             Self::StoreAtRandom => "the object store fails at random",
+            Self::NameTaken => "another program takes its name in the group",
         }
     }
 
@@ -140,7 +143,8 @@ impl Fault {
             | Self::BrokerRestart
             | Self::PostgresRestart
             | Self::PostgresCut
-            | Self::PostgresSlow => None,
+            | Self::PostgresSlow
+            | Self::NameTaken => None,
         }
     }
 
@@ -186,6 +190,7 @@ impl Fault {
                 store_faults::kill_in_commit(way, run, part).await;
             }
             Self::StoreAtRandom => store_faults::at_random(run, part).await,
+            Self::NameTaken => take_the_name(run, part).await,
         }
     }
 }
@@ -238,6 +243,18 @@ async fn zombies(run: &mut Run, part: &[Sending]) {
     second.stop().await;
     third.die().await;
 }
+
+/// A second program of the same name puts the first out of its groups, which must come back.
+async fn take_the_name(run: &mut Run, part: &[Sending]) {
+    let before = run.centre.said(PUT_OUT);
+    let second = run.centre.second(&run.world);
+    run.send(part).await;
+    // As a judge and as a follower.
+    run.centre.until_said(PUT_OUT, before + 1).await;
+    second.die().await;
+}
+
+const PUT_OUT: &str = "put out of the group";
 
 /// The partition stops with one alarm and skips nothing; an operator lets it go on, and the agent
 /// sends again what was lost.

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::Sending;
-use super::fault::Place;
+use super::fault::{Fault, Place};
 use super::run::Run;
 use crate::ingest_world::World;
 
@@ -57,6 +57,16 @@ async fn a_database_restored_from_an_older_copy_reads_again_and_the_lake_takes_n
     run.until_exact().await;
     run.centre.kill().await;
     client::drop_database(&run.world.stack.database(), &copy).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_whose_name_another_took_joins_its_groups_anew() {
+    let (mut run, parts) = begin("name_taken", Place::Folder).await;
+    run.send(&parts[0]).await;
+    Fault::NameTaken.strike(&mut run, &parts[1]).await;
+    run.until_exact().await;
+    run.until_judged().await;
+    run.centre.kill().await;
 }
 
 /// Two parts of the minutes of two stores, and a centre that waits for them.
