@@ -73,6 +73,7 @@ planted: setup ## one error at each of seven places, and DAYS=30 days without an
 	@DAYS=$(DAYS) cargo test --locked --workspace --test service planted -- --nocapture
 
 faults: setup ## RUNS=n small loads with faults drawn from SEED=n: broker, Postgres, lake, object store, kills, zombies; all counts once
+	@cargo build --locked --workspace
 	@RUNS=$(RUNS) $(if $(SEED),SEED=$(SEED)) cargo test --locked --workspace --test service faults:: -- --skip ingest_faults --nocapture --test-threads=1
 
 demo: build ## one simulated hour of three stores in about two minutes, with every fault; DEMO_MINUTES=n

@@ -132,7 +132,7 @@ pub struct Consumer {
     topic: String,
     /// Partitions that were told as assigned.
     assigned: BTreeSet<i32>,
-    /// When to join the group anew, after an error that librdkafka does not return from.
+    /// When to join the group anew, after something that librdkafka does not return from.
     rejoin_at: Option<Instant>,
     /// A record that was read after a rebalance that has not been told yet.
     held_back: Option<Record>,
@@ -169,6 +169,10 @@ impl Consumer {
             if let Some(at) = self.rejoin_at {
                 tokio::time::sleep_until(at).await;
                 self.rejoin();
+                continue;
+            }
+            if self.noted().is_stranded {
+                self.give_up("every broker's address is lost".to_owned());
                 continue;
             }
             if self.out_of_range {
@@ -213,6 +217,13 @@ impl Consumer {
         Some(event)
     }
 
+    /// Gives up a member that will never read again; a new one joins a little later.
+    fn give_up(&mut self, reason: String) {
+        tracing::error!(reason, topic = self.topic, "the consumer joins its group anew");
+        self.noted().give_up(reason);
+        self.rejoin_at = Some(Instant::now() + REJOIN_AFTER);
+    }
+
     /// Joins the group anew; whatever was assigned is told as revoked, as by any rebalance.
     fn rejoin(&mut self) {
         let mut noted = Noted { last_error: self.noted().last_error.clone(), ..Noted::default() };
@@ -222,8 +233,8 @@ impl Consumer {
         match join(&self.settings, &self.topic, noted) {
             Ok(inner) => {
                 let gone = std::mem::replace(&mut self.inner, inner);
-                // It closes in its own time, and must not hold up this task.
-                tokio::task::spawn_blocking(move || drop(gone));
+                // It closes in its own time, and holds up neither this task nor the program's end.
+                std::thread::spawn(move || drop(gone));
                 self.out_of_range = false;
                 self.rejoin_at = None;
             }
@@ -245,14 +256,7 @@ impl Consumer {
             Err(error) => error,
         };
         if let Some((_, reason)) = self.inner.client().fatal_error() {
-            let topic = &self.topic;
-            tracing::error!(
-                reason,
-                topic,
-                "put out of the group, joining anew: is kafka.instance unique?"
-            );
-            self.noted().put_out(format!("put out of the group: {reason}"));
-            self.rejoin_at = Some(Instant::now() + REJOIN_AFTER);
+            self.give_up(format!("put out of the group, is kafka.instance unique? {reason}"));
             return None;
         }
         match error.rdkafka_error_code() {
@@ -454,4 +458,46 @@ fn client_settings(config: &KafkaConfig) -> ClientConfig {
         .set("allow.auto.create.topics", "false")
         .set("topic.metadata.refresh.interval.ms", "10000");
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientContext as _;
+    use rdkafka::statistics::{Broker, Statistics};
+
+    use super::*;
+
+    /// Returns what librdkafka tells where it knows brokers of this kind.
+    fn told(source: &str) -> Statistics {
+        let broker = Broker { source: source.to_owned(), ..Broker::default() };
+        Statistics { brokers: [("one".to_owned(), broker)].into(), ..Statistics::default() }
+    }
+
+    #[tokio::test]
+    async fn a_member_that_has_lost_every_address_joins_anew_and_tells_what_it_left() {
+        let mut settings = ClientConfig::new();
+        settings.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "g");
+        let inner = join(&settings, "t", Noted::default()).unwrap();
+        let first = Arc::downgrade(&inner);
+        let mut member = Consumer {
+            inner,
+            settings,
+            topic: "t".to_owned(),
+            assigned: BTreeSet::from([0, 2]),
+            rejoin_at: None,
+            held_back: None,
+            positions: BTreeMap::from([(0, 7)]),
+            out_of_range: false,
+        };
+        for source in ["configured", "learned"] {
+            member.inner.client().context().stats(told(source));
+            assert!(tokio::time::timeout(Duration::from_millis(50), member.next()).await.is_err());
+        }
+        member.inner.client().context().stats(told("logical"));
+        let Event::Revoked(left) = member.next().await else { panic!("it tells what it left") };
+        assert_eq!(left, [0, 2]);
+        assert!(!first.upgrade().is_some_and(|first| Arc::ptr_eq(&first, &member.inner)));
+        let trouble = member.trouble().unwrap();
+        assert!(trouble.contains("every broker's address is lost"), "{trouble}");
+    }
 }

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::statistics::{Broker, Statistics};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Statistics, TopicPartitionList};
 use tokio::sync::Notify;
 
 use super::Event;
@@ -23,13 +24,17 @@ pub(super) struct Noted {
     pub(super) started: BTreeSet<i32>,
     pub(super) high: BTreeMap<i32, i64>,
     pub(super) brokers_up: usize,
+    /// Whether no address of a broker is known any more. A broker that is about to end may tell that
+    /// there is none; librdkafka then forgets all, the configured ones too, and asks nobody again.
+    pub(super) is_stranded: bool,
     pub(super) last_error: Option<String>,
 }
 
 impl Noted {
-    /// Notes that librdkafka gave up for good, whatever brokers it still sees.
-    pub(super) fn put_out(&mut self, reason: String) {
+    /// Notes that librdkafka will not go on by itself, whatever brokers it still sees.
+    pub(super) fn give_up(&mut self, reason: String) {
         self.brokers_up = 0;
+        self.is_stranded = false;
         self.last_error = Some(reason);
     }
 }
@@ -69,6 +74,12 @@ impl ClientContext for Context {
         noted.brokers_up = statistics.brokers.values().filter(|one| one.state == "UP").count();
         if noted.brokers_up > 0 {
             noted.last_error = None;
+        }
+        // Others are librdkafka's own: the group's coordinator, or what stands for none.
+        let has_address = |one: &Broker| ["configured", "learned"].contains(&one.source.as_str());
+        noted.is_stranded = !statistics.brokers.values().any(has_address);
+        if noted.is_stranded {
+            self.changed.notify_one();
         }
         for partition in statistics.topics.values().flat_map(|topic| topic.partitions.values()) {
             if partition.hi_offset >= 0 {

@@ -77,6 +77,11 @@ impl World {
         }
     }
 
+    /// Sends by a new producer: one that was there when a broker ended may have lost every address.
+    pub(crate) fn connect_anew(&mut self) {
+        self.producer = producer(self.stack);
+    }
+
     /// Makes a batch of a store; each sequence is a minute of its own.
     pub(crate) fn batch(&self, store: &str, sequence: u64) -> StoreMinute {
         let mut batch: StoreMinute = serde_json::from_str(include_str!(

@@ -9,6 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::statistics::{Broker, Statistics};
 use shared::ids::{Sequence, StoreId};
 use shared::minute::StoreStatus;
 use shared::topics::{Topic, store_principal};
@@ -28,6 +29,9 @@ const SETUP_MILLIS: &str = "10000";
 /// A connection that is idle for so long is ended by us: routers forget idle ones after a minute
 /// without a word, and whoever uses one then waits a minute for nothing.
 const IDLE_MILLIS: &str = "45000";
+
+/// How often librdkafka tells which brokers it knows.
+const TOLD_MILLIS: &str = "10000";
 
 /// Bytes of records sent in one request: so small that several are under way at once within the
 /// window, and that compressing one takes little memory.
@@ -69,7 +73,8 @@ impl Settings {
             .set("connections.max.idle.ms", IDLE_MILLIS)
             .set("log.connection.close", "false")
             .set("queue.buffering.max.messages", "1000")
-            .set("queue.buffering.max.kbytes", "8192");
+            .set("queue.buffering.max.kbytes", "8192")
+            .set("statistics.interval.ms", TOLD_MILLIS);
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }
@@ -236,10 +241,13 @@ impl Producer {
         (at.elapsed() < TROUBLE_LASTS).then(|| words.clone())
     }
 
-    /// Returns the error that ended the producer, where one did.
+    /// Returns why the producer will never send again, where that is so.
     pub(super) fn fatal(&self) -> Option<KafkaFault> {
-        let (code, text) = self.inner.client().fatal_error()?;
-        let words = plain_words(Some(code), &text, &self.topic);
+        let words = match self.inner.client().fatal_error() {
+            Some((code, text)) => plain_words(Some(code), &text, &self.topic),
+            None if self.heard().is_stranded => "every broker's address is lost".to_owned(),
+            None => return None,
+        };
         Some(KafkaFault { words, kind: FaultKind::Passing, source: None })
     }
 
@@ -310,6 +318,9 @@ struct Heard {
     /// What was wrong, and when it was heard last.
     trouble: Option<(String, Instant)>,
     logged: Option<Instant>,
+    /// Whether no address of a broker is known any more. A broker that is about to end may tell that
+    /// there is none; librdkafka then forgets all, the configured ones too, and asks nobody again.
+    is_stranded: bool,
 }
 
 struct Listener {
@@ -334,6 +345,12 @@ impl Listener {
 impl ClientContext for Listener {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(?level, facility, message, "librdkafka");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let has_address = |one: &Broker| ["configured", "learned"].contains(&one.source.as_str());
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_stranded = !statistics.brokers.values().any(has_address);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -383,6 +400,24 @@ mod tests {
         let refused = "Connect to ipv4#127.0.0.1:1 failed: Connection refused";
         let words = plain_words(Some(RDKafkaErrorCode::BrokerTransportFailure), refused, "t");
         assert!(words.starts_with("the broker cannot be reached"), "{words}");
+    }
+
+    #[test]
+    fn a_producer_that_has_lost_every_address_is_given_up() {
+        let settings = ClientConfig::new().set("bootstrap.servers", "127.0.0.1:1").clone();
+        let listener = Listener { topic: "t".to_owned(), heard: Arc::default() };
+        let inner = settings.create_with_context(listener).unwrap();
+        let (topic, status_topic) = ("t".to_owned(), "s".to_owned());
+        let producer = Producer { inner, topic, status_topic, store: "1".parse().unwrap() };
+        let told = |source: &str| {
+            let broker = Broker { source: source.to_owned(), ..Broker::default() };
+            let brokers = [("one".to_owned(), broker)].into();
+            producer.inner.context().stats(Statistics { brokers, ..Statistics::default() });
+            producer.fatal().map(|fault| fault.to_string())
+        };
+        assert_eq!(told("configured"), None);
+        assert_eq!(told("logical").unwrap(), "every broker's address is lost");
+        assert_eq!(told("learned"), None);
     }
 
     #[test]

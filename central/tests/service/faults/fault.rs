@@ -294,7 +294,10 @@ async fn restart(server: Server, run: &mut Run, part: &[Sending]) {
     let half = part.len() / 2;
     match server {
         // Nothing can be sent while the broker is away.
-        Server::Kafka | Server::S3 => assert!(stack.start(server).await.unwrap(), "it was away"),
+        Server::Kafka | Server::S3 => {
+            assert!(stack.start(server).await.unwrap(), "it was away");
+            run.world.connect_anew();
+        }
         Server::Postgres => {
             run.send(&part[..half]).await;
             assert!(stack.start(server).await.unwrap(), "it was away");
