@@ -235,8 +235,6 @@ pub struct Figures {
     pub highest_sequence: u64,
     /// Batches that wait for the broker.
     pub backlog: u64,
-    /// Batches that the broker has confirmed and that are still kept.
-    pub acknowledged: u64,
     /// Receipts and movements of minutes that are open.
     pub open_rows: u64,
     /// Units and receipts set aside.
@@ -247,12 +245,19 @@ pub struct Figures {
     pub given_up: u64,
     /// Second copies that were dropped since the buffer was made.
     pub duplicates: u64,
-    /// The latest time at which one of the last batches was cut, by the clock of that time.
-    pub last_cut_at: Option<Timestamp>,
     /// Per till the last receipt.
     pub tills: Vec<TillStatus>,
     /// Whether another buffer, or this one before a repair, counted this store's receipts before.
     pub counted_before: bool,
+}
+
+/// What the batches say of themselves. To ask it reads many pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Kept {
+    /// Batches that the broker has confirmed and that are still kept.
+    pub acknowledged: u64,
+    /// The latest time at which one of the last batches was cut, by the clock of that time.
+    pub last_cut_at: Option<Timestamp>,
 }
 
 /// The way to ask the writer. Cheap to clone; the writer ends when all are gone.
@@ -375,6 +380,11 @@ impl Buffer {
     /// Returns what the buffer knows of itself.
     pub async fn figures(&self) -> Result<Figures, BufferError> {
         self.ask(|sqlite| sqlite.figures()).await
+    }
+
+    /// Returns what its batches say of themselves.
+    pub async fn kept(&self) -> Result<Kept, BufferError> {
+        self.ask(|sqlite| sqlite.kept()).await
     }
 
     /// Notes that it is now, where things were noted without a known time; returns when the buffer was

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::aggregate::{Oldest, Rules};
-use crate::buffer::{self, Buffer, BufferError, Figures, Remembered, Supply};
+use crate::buffer::{self, Buffer, BufferError, Figures, Kept, Remembered, Supply};
 use crate::config::{Config, DirectoryConfig, Flow, Reach, Role, SourceConfig, TcpMode};
 use crate::control::{Answer, Request};
 use crate::format::{Context, Format};
@@ -66,7 +66,7 @@ const MARKS_PAGE: u32 = 256;
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut config = with_backfill(config)?;
     let mut shutdown = std::pin::pin!(shutdown);
-    let (buffer, writer, figures) = tokio::select! {
+    let (buffer, writer, figures, kept) = tokio::select! {
         opened = patience::open(&config) => opened?,
         () = &mut shutdown => return Ok(()),
     };
@@ -76,7 +76,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (notices, notices_rx) = mpsc::channel(NOTICES_MAX);
     let (through_tx, through) = watch::channel(Through::new(&config.sources));
     let (cut_tx, cut) = watch::channel(figures.highest_sequence);
-    let (made_tx, when) = When::start(&config, &figures);
+    let (made_tx, when) = When::start(&config, &figures, &kept);
     let beat = Arc::new(AtomicU64::new(0));
 
     let mut sources = JoinSet::new();
@@ -177,9 +177,9 @@ struct When {
 
 impl When {
     /// Starts with what the buffer knows; the sender corrects when the buffer was made.
-    fn start(config: &Config, figures: &Figures) -> (watch::Sender<Timestamp>, Self) {
+    fn start(config: &Config, figures: &Figures, kept: &Kept) -> (watch::Sender<Timestamp>, Self) {
         let (corrected, made) = watch::channel(figures.created_at);
-        let time = Timekeeper::start(config.clock, figures.last_cut_at);
+        let time = Timekeeper::start(config.clock, kept.last_cut_at);
         (corrected, Self { made, time })
     }
 }
@@ -318,7 +318,8 @@ pub async fn in_its_place(config: Config, request: &Request) -> anyhow::Result<A
     let (buffer, writer) = open_buffer(&config, opening::Copy::IsRefused)?;
     let figures = buffer.figures().await.context("cannot read the buffer")?;
     config.first_box &= !figures.counted_before;
-    let (_, when) = When::start(&config, &figures);
+    let kept = buffer.kept().await.context("cannot read the buffer")?;
+    let (_, when) = When::start(&config, &figures, &kept);
     let done = control::carry_out(&config, &buffer, &when, request).await;
     drop(buffer);
     tokio::task::spawn_blocking(move || writer.join()).await.context("the writer did not end")?;

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::sqlite::{connect, database, figures, from_json, prove, rows, version};
-use super::{BufferError, Figures, Key};
+use super::sqlite::{connect, database, figures, from_json, kept, prove, rows, version};
+use super::{BufferError, Figures, Kept, Key};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use serde::Serialize;
 use shared::ids::TillId;
@@ -164,6 +164,11 @@ impl Inspector {
     /// Returns what the buffer knows of itself.
     pub fn figures(&self) -> Result<Figures, InspectError> {
         figures(&self.connection).map_err(InspectError::Buffer)
+    }
+
+    /// Returns what its batches say of themselves.
+    pub fn kept(&self) -> Result<Kept, InspectError> {
+        kept(&self.connection).map_err(InspectError::Buffer)
     }
 
     /// Returns what all batches in the buffer hold together.

@@ -14,7 +14,7 @@ use shared::minute::TillStatus;
 use shared::time::Timestamp;
 
 use super::counter::{Counter, Mark};
-use super::{Binding, BufferError, Figures, Key, Quota, Settings, swap, time_unknown};
+use super::{Binding, BufferError, Figures, Kept, Key, Quota, Settings, swap, time_unknown};
 
 mod again;
 mod bind;
@@ -240,6 +240,11 @@ impl Sqlite {
         figures(&self.connection)
     }
 
+    /// Returns what the batches say of themselves.
+    pub(super) fn kept(&self) -> Result<Kept, BufferError> {
+        kept(&self.connection)
+    }
+
     fn meta(&self, name: &str) -> Result<Option<String>, BufferError> {
         meta(&self.connection, name)
     }
@@ -311,29 +316,39 @@ pub(super) fn rows<T>(
     found.collect::<Result<_, _>>().map_err(database("be read"))
 }
 
-/// Reads what a buffer knows of itself, on any connection.
+/// Reads what a buffer knows of itself, on any connection. It is asked every other second: nothing
+/// here reads a batch, nor what grows with the confirmed ones.
 pub(super) fn figures(connection: &Connection) -> Result<Figures, BufferError> {
-    let count = |sql: &str| {
-        let counted = connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-        counted.map(i64::unsigned_abs).map_err(database("be counted"))
-    };
+    let count = |table| count(connection, table);
     let text = |name| Ok::<_, BufferError>(meta(connection, name)?.unwrap_or_default());
     let next: u64 = parsed(&text("next_sequence")?)?;
     Ok(Figures {
         stream: parsed(&text("stream")?)?,
         created_at: parsed(&text("created_at")?)?,
         highest_sequence: next - 1,
-        backlog: count("SELECT count(*) FROM waiting")?,
-        acknowledged: count("SELECT count(*) FROM delivered")?,
-        open_rows: count("SELECT count(*) FROM open_minute")?,
-        quarantined: count("SELECT count(*) FROM quarantine")?,
+        backlog: count("waiting")?,
+        open_rows: count("open_minute")?,
+        quarantined: count("quarantine")?,
         used_bytes: room::used_bytes(connection)?,
         given_up: parsed(&meta(connection, "given_up")?.unwrap_or("0".to_owned()))?,
         duplicates: parsed(&text("duplicates")?)?,
-        last_cut_at: last_cut_at(connection)?,
         tills: tills(connection)?,
         counted_before: meta(connection, "counted_before")?.is_some(),
     })
+}
+
+/// Reads what the batches of a buffer say of themselves, on any connection.
+pub(super) fn kept(connection: &Connection) -> Result<Kept, BufferError> {
+    Ok(Kept {
+        acknowledged: count(connection, "delivered")?,
+        last_cut_at: last_cut_at(connection)?,
+    })
+}
+
+fn count(connection: &Connection, table: &str) -> Result<u64, BufferError> {
+    let sql = format!("SELECT count(*) FROM {table}");
+    let counted = connection.query_row(&sql, [], |row| row.get::<_, i64>(0));
+    counted.map(i64::unsigned_abs).map_err(database("be counted"))
 }
 
 fn last_cut_at(connection: &Connection) -> Result<Option<Timestamp>, BufferError> {

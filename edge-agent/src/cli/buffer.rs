@@ -12,7 +12,7 @@ use shared::time::Minute;
 use super::ask::ask;
 use super::{Shape, print, print_json};
 use crate::buffer::inspect::{BatchSums, Filter, Inspector, Listed, State};
-use crate::buffer::{Figures, Key};
+use crate::buffer::{Figures, Kept, Key};
 use crate::config::Config;
 use crate::control::Request;
 
@@ -232,14 +232,20 @@ fn verify(inspector: &Inspector, shape: Shape) -> anyhow::Result<ExitCode> {
 struct Stats {
     #[serde(flatten)]
     figures: Figures,
+    #[serde(flatten)]
+    kept: Kept,
     batches: BatchSums,
 }
 
 fn stats(inspector: &Inspector, shape: Shape) -> anyhow::Result<ExitCode> {
-    let Stats { figures, batches } =
-        Stats { figures: inspector.figures()?, batches: inspector.batch_sums()? };
+    let stats = Stats {
+        figures: inspector.figures()?,
+        kept: inspector.kept()?,
+        batches: inspector.batch_sums()?,
+    };
+    let Stats { figures, kept, batches } = &stats;
     match shape {
-        Shape::Json => print_json(&Stats { figures, batches })?,
+        Shape::Json => print_json(&stats)?,
         Shape::Text => print(&format!(
             "stream        {}\nmade          {}\nbatches cut   {}\nwaiting       {}\n\
              acknowledged  {}\nheld batches  {} ({} receipts, {} lines, {} cents)\nopen rows     {}\nduplicates    {}\nset aside     {}",
@@ -247,7 +253,7 @@ fn stats(inspector: &Inspector, shape: Shape) -> anyhow::Result<ExitCode> {
             figures.created_at,
             figures.highest_sequence,
             figures.backlog,
-            figures.acknowledged,
+            kept.acknowledged,
             batches.count,
             batches.receipts,
             batches.lines,

@@ -8,7 +8,7 @@ use shared::backoff::Backoff;
 use shared::log::Chain;
 use tokio::time::sleep;
 
-use crate::buffer::{Buffer, BufferError, Figures, Writer};
+use crate::buffer::{Buffer, BufferError, Figures, Kept, Writer};
 use crate::config::Config;
 
 use super::opening::{Copy, open_buffer};
@@ -34,15 +34,16 @@ where
 }
 
 /// Opens the buffer and asks it where it stands.
-pub(super) async fn open(config: &Config) -> anyhow::Result<(Buffer, Writer, Figures)> {
+pub(super) async fn open(config: &Config) -> anyhow::Result<(Buffer, Writer, Figures, Kept)> {
     let (buffer, writer) =
         insist(|| std::future::ready(open_buffer(config, Copy::BeginsAnew))).await?;
     let figures = insist(|| buffer.figures()).await.context("cannot read the buffer")?;
+    let kept = insist(|| buffer.kept()).await.context("cannot read the buffer")?;
     let names: Vec<String> = config.sources.iter().map(|source| source.name.clone()).collect();
     insist(|| buffer.keep_sources(names.clone())).await?;
     tracing::info!(
         store = %config.store, stream = %figures.stream, highest_sequence = figures.highest_sequence,
         backlog = figures.backlog, version = env!("CARGO_PKG_VERSION"), "the agent starts"
     );
-    Ok((buffer, writer, figures))
+    Ok((buffer, writer, figures, kept))
 }

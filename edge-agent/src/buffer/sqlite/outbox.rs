@@ -114,13 +114,14 @@ impl Sqlite {
         at: Timestamp,
     ) -> Result<(), BufferError> {
         let at = at.to_string();
-        for sequence in sequences {
-            let key = sequence.get().cast_signed();
-            let sql = "DELETE FROM waiting WHERE sequence = ?1";
-            if self.execute("note a delivery", sql, params![key])? > 0 {
-                let sql = "INSERT INTO delivered (sequence, acked_at) VALUES (?1, ?2)";
-                self.execute("note a delivery", sql, params![key, at])?;
-            }
+        for run in sequences.chunk_by(|one, next| next.get() == one.get() + 1) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let (first, last) = (first.get().cast_signed(), last.get().cast_signed());
+            let sql = "INSERT INTO delivered (sequence, acked_at) \
+                       SELECT sequence, ?3 FROM waiting WHERE sequence BETWEEN ?1 AND ?2";
+            self.execute("note a delivery", sql, params![first, last, at])?;
+            let sql = "DELETE FROM waiting WHERE sequence BETWEEN ?1 AND ?2";
+            self.execute("note a delivery", sql, params![first, last])?;
         }
         Ok(())
     }

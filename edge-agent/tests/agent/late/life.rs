@@ -54,9 +54,9 @@ impl Agent {
             counted_since: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let figures = runtime.block_on(buffer.figures()).unwrap();
+        let kept = runtime.block_on(buffer.kept()).unwrap();
         let open = runtime.block_on(buffer.open_slots()).unwrap();
-        let watch = Watch::new(Some(BUILT.parse().unwrap()), figures.last_cut_at);
+        let watch = Watch::new(Some(BUILT.parse().unwrap()), kept.last_cut_at);
         let minutes = OpenMinutes::new(GRACE, Duration::from_secs(10));
         let mut agent = Self {
             buffer,

@@ -195,8 +195,8 @@ async fn orders(folder: &Path) {
     let bench = Bench::open(folder, day(31));
     bench.buffer.prune(day(31)).await.unwrap();
     bench.say();
-    let figures = bench.buffer.figures().await.unwrap();
-    assert_eq!(figures.acknowledged, 0, "what is past its horizon is forgotten");
+    let kept = bench.buffer.kept().await.unwrap();
+    assert_eq!(kept.acknowledged, 0, "what is past its horizon is forgotten");
     bench.end();
 }
 
